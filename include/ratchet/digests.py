@@ -1,0 +1,70 @@
+"""Content digests: what a thing is, independent of the file, folder or table version it lies in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys, no spaces, no NaN: equal values give equal text. Raises ValueError for NaN or inf."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=str)
+
+
+def digest_of(value: object) -> str:
+    """sha256, in hex, of the canonical JSON of a value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256, in hex, of a file's bytes, read in pieces."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def tree_digest(roots: Iterable[Path], pattern: str = "**/*.py") -> str:
+    """sha256 over the relative names and bytes of the files below each root: the identity of a body of source."""
+    parts = []
+    for root in roots:
+        files = sorted(Path(root).glob(pattern))
+        parts.append([(str(path.relative_to(root)), file_digest(path)) for path in files])
+    return digest_of(parts)
+
+
+def frame_digest(frame: pd.DataFrame, *, ordered: bool = False) -> str:
+    """sha256 of a frame's content: column names, kinds and values; order of rows counts only if `ordered`.
+
+    The same on any storage and from any file format: each row is hashed (`pandas.util.hash_pandas_object`, fixed
+    key, index left out), rows are sorted by hash unless `ordered`, and the result is hashed with the schema.
+    Instants are hashed as UTC microseconds, text as text, so that a parquet round trip changes nothing.
+    """
+    import pandas as pd
+
+    columns = sorted(frame.columns)
+    plain = pd.DataFrame({name: _plain(frame[name]) for name in columns})
+    rows = pd.util.hash_pandas_object(plain, index=False).to_numpy()
+    if not ordered:
+        rows = rows.copy()
+        rows.sort()
+    schema = [(name, plain[name].dtype.kind) for name in columns]
+    sha = hashlib.sha256(canonical_json([schema, len(plain)]).encode())
+    sha.update(rows.astype("<u8").tobytes())
+    return sha.hexdigest()
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return column.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]")
+    if pd.api.types.is_datetime64_dtype(column):
+        return column.astype("datetime64[us]")
+    if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(column):
+        return column.astype(object).where(column.notna(), None)
+    return column

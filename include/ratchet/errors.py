@@ -1,0 +1,77 @@
+"""The one family of errors: each carries the facts (what, seen, expected, where) and ends with the way out."""
+
+from __future__ import annotations
+
+
+class RatchetError(Exception):
+    """Base of every error Ratchet raises on purpose.
+
+    `what` names the thing that is wrong; `seen`, `expected` and `where` are the facts; `hint` is what to do next.
+    The message is one line per fact, so that it reads the same in a task log, on a terminal and in an API reply.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        hint: str,
+        seen: object = None,
+        expected: object = None,
+        where: object = None,
+    ) -> None:
+        self.what, self.seen, self.expected, self.where, self.hint = what, seen, expected, where, hint
+        facts = {"seen": seen, "expected": expected, "where": where, "do": hint}
+        lines = [what, *(f"  {name}: {value}" for name, value in facts.items() if value is not None)]
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self):
+        """Pickle by facts: Airflow carries exceptions between processes."""
+        return (_rebuild, (type(self), self.what, self.seen, self.expected, self.where, self.hint))
+
+
+def _rebuild(cls, what, seen, expected, where, hint):
+    return cls(what, seen=seen, expected=expected, where=where, hint=hint)
+
+
+class SpecError(RatchetError):
+    """A dataset or model spec that can't be used."""
+
+
+class UnknownNameError(RatchetError):
+    """A dataset, model, version or request that nobody has heard of."""
+
+
+class ParameterError(RatchetError):
+    """A run's input that is of the wrong type, unknown, or out of range."""
+
+
+class DropError(RatchetError):
+    """A drop that is missing, unreadable, or not what its manifest says."""
+
+
+class ValidationFailedError(RatchetError):
+    """A table-level expectation that failed: nothing of that partition was published."""
+
+
+class ValidationBrokenError(RatchetError):
+    """The validator itself raised: neither "data failed" nor "passed"."""
+
+
+class EmptyWindowError(RatchetError):
+    """A window that holds no usable rows."""
+
+
+class ConflictError(RatchetError):
+    """Somebody else moved first: read again and decide again."""
+
+
+class ApprovalError(RatchetError):
+    """No real answer of an allowed person for this digest: nothing moves."""
+
+
+class ModelFileError(RatchetError):
+    """A model file that isn't what was registered, or that holds types we do not trust."""
+
+
+class LedgerError(RatchetError):
+    """The ledger can't be read, or its chain does not verify."""

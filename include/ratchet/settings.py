@@ -1,0 +1,61 @@
+"""Where things are and how to reach them: one frozen object, read from the environment once.
+
+`RATCHET_HOME` (the repository by default) holds specs and suites; `RATCHET_VAR` (`$RATCHET_HOME/var`) holds all
+run-time state. The ledger's address and key come from the deployment's environment, never from an Airflow Connection.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    home: Path
+    var: Path
+    ledger_url: str
+    ledger_key_file: Path
+    ledger_head_file: Path
+    mlflow_tracking_uri: str
+
+    @property
+    def dataset_specs(self) -> Path:
+        return self.home / "include" / "datasets"
+
+    @property
+    def model_specs(self) -> Path:
+        return self.home / "include" / "models"
+
+    @property
+    def suites(self) -> Path:
+        return self.home / "great_expectations" / "expectations"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.home / "requirements.lock"
+
+    @property
+    def landing(self) -> Path:
+        return self.var / "landing"
+
+    @property
+    def lake(self) -> Path:
+        return self.var / "lake"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process. Reads the environment once; creates nothing."""
+    home = Path(os.environ.get("RATCHET_HOME") or Path(__file__).resolve().parents[2])
+    var = Path(os.environ.get("RATCHET_VAR") or home / "var")
+    return Settings(
+        home=home,
+        var=var,
+        ledger_url=os.environ.get("RATCHET_LEDGER_URL") or f"sqlite:///{var / 'ledger' / 'ledger.db'}",
+        ledger_key_file=Path(os.environ.get("RATCHET_LEDGER_KEY_FILE") or var / "secrets" / "ledger.key"),
+        ledger_head_file=Path(os.environ.get("RATCHET_LEDGER_HEAD_FILE") or var / "secrets" / "ledger.head"),
+        mlflow_tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{var / 'mlflow' / 'mlflow.db'}",
+    )

@@ -75,3 +75,11 @@ class ModelFileError(RatchetError):
 
 class LedgerError(RatchetError):
     """The ledger can't be read, or its chain does not verify."""
+
+
+class RegistryError(RatchetError):
+    """MLflow can't be reached, or refused: nothing was decided, and trying again is safe."""
+
+
+class DriftBrokenError(RatchetError):
+    """The drift report itself raised: neither "drifted" nor "did not"."""

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ratchet.errors import SpecError, UnknownNameError
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}\Z")]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}\z")]
+RESERVED_COLUMNS = frozenset({"day", "known_at", "drop_sha256", "recipe", "line"})
 ColumnType = Literal["string", "int64", "float64", "bool", "timestamp"]
 
 
@@ -52,6 +53,8 @@ class DatasetSpec(Strict):
     def _key_is_columns(self) -> DatasetSpec:
         if missing := set(self.key) - set(self.columns):
             raise ValueError(f"key columns {sorted(missing)} are not in columns")
+        if taken := RESERVED_COLUMNS & set(self.columns):
+            raise ValueError(f"columns {sorted(taken)} are those that every published row gets: rename yours")
         return self
 
     @property
@@ -110,6 +113,7 @@ class WatchDrift(Strict):
     schedule: str = "0 7 * * 1"
     window_days: int = Field(default=28, ge=1)
     min_rows: int = Field(default=500, ge=50)
+    min_days: int = Field(default=7, ge=1)  # rows of a day are alike: three days "drift" against any month
     max_rows: int = Field(default=5000, ge=100)  # Evidently's time is linear in rows; its sample is bounded
     method: Literal["psi", "wasserstein", "jensenshannon"] = "psi"
     threshold: float = Field(default=0.1, gt=0)
@@ -144,8 +148,8 @@ class ModelSpec(Strict):
     scored_dataset: Name
     outcome_dataset: Name
     inputs: dict[Name, Input]
-    feature_function: str = Field(pattern=r"^[a-z_][\w.]*:[a-z_]\w*\Z")
-    label_function: str = Field(pattern=r"^[a-z_][\w.]*:[a-z_]\w*\Z")
+    feature_function: str = Field(pattern=r"^[a-z_][\w.]*:[a-z_]\w*\z")
+    label_function: str = Field(pattern=r"^[a-z_][\w.]*:[a-z_]\w*\z")
     numeric_features: list[str]
     categorical_features: list[str] = []
     label_delay_days: int = Field(ge=0)

@@ -1,0 +1,26 @@
+"""Say what moved under {name}, whether it hurts, and ask for a retrain where the spec says so.
+
+Compares the champion's newest scored days with the rows it was judged on: features and predictions by Evidently with a
+pinned method and threshold, performance where outcomes have arrived. The report is linked from the task. Too few rows:
+"not enough data", and nothing is asked for.
+
+**Parameters**: `as_of`, the day to speak for (the newest data by default). The same inputs give the same check.
+"""
+
+from airflow.sdk import DAG, CronTriggerTimetable
+from pendulum import datetime
+
+from ratchet_airflow import params
+from ratchet_airflow.assets import LEDGER
+from ratchet_airflow.operators.monitor import CheckDriftOperator
+from ratchet_airflow.wiring import dag_arguments, model_specs
+
+for spec in model_specs("check_drift"):
+    with DAG(
+        **dag_arguments(spec, "check_drift", __doc__),
+        schedule=CronTriggerTimetable(spec.watch.schedule, timezone="UTC"),
+        start_date=datetime(2013, 1, 1, tz="UTC"),
+        params={"as_of": params.day("the day to speak for; empty: the newest data")},
+    ) as dag:
+        CheckDriftOperator(task_id="check_drift", model=spec.name, outlets=[LEDGER])
+    globals()[dag.dag_id.replace(".", "__")] = dag

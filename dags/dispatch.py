@@ -1,0 +1,35 @@
+"""Start what is due, once: trainings, judgements and scorings that the ledger says should run.
+
+Every minute, and at once when an asset event rings. It reads the ledger alone, so a lost event loses nothing, and a
+run that failed or was killed is followed by a fresh one (three in all). Run ids are deterministic: two sweeps at once
+start one run. Pause it to stop the loop; unpause it and everything due starts.
+"""
+
+from datetime import timedelta
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
+from pendulum import datetime
+
+from ratchet_airflow.assets import LEDGER
+from ratchet_airflow.operators.dispatch import ListDueOperator
+
+with DAG(
+    dag_id="ratchet.dispatch",
+    description="Start what is due, once",
+    doc_md=__doc__,
+    tags=["ratchet", "dispatch"],
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("* * * * *", timezone="UTC"), assets=[LEDGER]),
+    start_date=datetime(2013, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"owner": "ratchet", "retries": 1, "retry_delay": timedelta(seconds=5)},
+) as dag:
+    due = ListDueOperator(task_id="list_due")
+    TriggerDagRunOperator.partial(
+        task_id="start_run",
+        map_index_template="{{ task.trigger_dag_id }} {{ task.trigger_run_id }}",
+        logical_date=None,
+        skip_when_already_exists=True,
+        openlineage_inject_parent_info=False,
+    ).expand_kwargs(due.output)

@@ -1,0 +1,44 @@
+"""Judge a challenger of {name}, ask a named person, and make it champion.
+
+The gate judges it on a window that neither model was trained or tuned on. Only a PROMOTE is put to the approver; without
+a PROMOTE **and** a real answer of an allowed person in the ledger, nothing moves. Started by dispatch, one run a
+challenger.
+
+**To approve**: open the run's task `approve_promotion`, read the checks, press Approve or Reject. The question expires.
+
+**Do not** clear the approval task: it would show its first text again. A fresh run asks anew. Marking tasks successful
+by hand promotes nothing.
+
+**Parameters**: `version`, the challenger's version.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from ratchet_airflow import params
+from ratchet_airflow.assets import LEDGER
+from ratchet_airflow.operators.promote import (
+    ApprovePromotionOperator,
+    JudgeChallengerOperator,
+    PromoteChallengerOperator,
+)
+from ratchet_airflow.wiring import dag_arguments, model_specs
+
+for spec in model_specs("promote"):
+    with DAG(
+        **dag_arguments(spec, "promote", __doc__),
+        schedule=None,
+        params={"version": params.number("the challenger's version", required=True)},
+    ) as dag:
+        judge = JudgeChallengerOperator(task_id="judge_challenger", model=spec.name)
+        approve = ApprovePromotionOperator(
+            task_id="approve_promotion",
+            model=spec.name,
+            assigned_users=[{"id": name, "name": name} for name in spec.approval.approvers],
+            response_timeout=timedelta(hours=spec.approval.expires_after_hours),
+            retries=0,  # a second try would show the first one's text
+        )
+        promote = PromoteChallengerOperator(task_id="promote_challenger", model=spec.name, outlets=[LEDGER])
+        judge >> approve >> promote
+    globals()[dag.dag_id.replace(".", "__")] = dag

@@ -1,0 +1,32 @@
+"""Ask for {name} to be trained again.
+
+Files a retrain request in the ledger and answers with its id (the task's result): equal requests merge, one that comes
+inside the cool-down is suppressed, and both are on record with their reason. Dispatch starts the training.
+
+**Parameters**: `reason` (say why, for the record), `as_of` (event day up to which data is used; the newest by default),
+`key` (idempotency key: the same key gives the same answer), `source` (`person` or `api`).
+
+**Over the API**: `POST /api/v2/dags/{name}.retrain/dagRuns` with
+`{"logical_date": null, "conf": {"reason": "label rules changed", "source": "api", "key": "ticket-7"}}`
+"""
+
+from airflow.sdk import DAG, Param
+
+from ratchet_airflow import params
+from ratchet_airflow.assets import LEDGER
+from ratchet_airflow.operators.train import RequestRetrainOperator
+from ratchet_airflow.wiring import dag_arguments, model_specs
+
+for spec in model_specs("retrain"):
+    with DAG(
+        **{**dag_arguments(spec, "retrain", __doc__), "max_active_runs": 16},
+        schedule=None,
+        params={
+            "reason": params.text("why", required=True),
+            "as_of": params.day("event day up to which data is used; empty: the newest"),
+            "key": params.text("idempotency key; empty: this run's id", max_length=200),
+            "source": Param("person", enum=["person", "api"], description="who asks"),
+        },
+    ) as dag:
+        RequestRetrainOperator(task_id="request_retrain", model=spec.name, outlets=[LEDGER])
+    globals()[dag.dag_id.replace(".", "__")] = dag

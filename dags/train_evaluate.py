@@ -1,0 +1,48 @@
+"""Train the candidates of {name} and put the best forward as challenger.
+
+Takes a snapshot of everything known as of a day, splits it into train | validate | judge, fits every candidate of the
+spec on train, measures it on validate, and registers the best one. The model registered is the model measured: no refit.
+The same inputs give the same challenger, never a second version.
+
+Started by dispatch for a batch of retrain requests. To ask for a training, trigger `{name}.retrain` instead: a run
+started here by hand files a request of its own first.
+
+**Parameters**: `batch` (dispatch fills it in), `as_of` (only without a batch).
+
+**When it fails**: dispatch starts a fresh run, up to three in all; candidates already fitted are found, not fitted again.
+"""
+
+from airflow.sdk import DAG
+
+from ratchet_airflow import params
+from ratchet_airflow.assets import LEDGER
+from ratchet_airflow.operators.train import (
+    PutForwardChallengerOperator,
+    TakeTrainingSnapshotOperator,
+    TrainCandidateOperator,
+)
+from ratchet_airflow.wiring import dag_arguments, model_specs
+
+for spec in model_specs("train_evaluate"):
+    with DAG(
+        **dag_arguments(spec, "train_evaluate", __doc__),
+        schedule=None,
+        params={
+            "batch": params.text("the batch of retrain requests to work off"),
+            "as_of": params.day("event day up to which data is used; only without a batch"),
+        },
+    ) as dag:
+        snapshot = TakeTrainingSnapshotOperator(task_id="take_snapshot", model=spec.name)
+        digest = "{{ ti.xcom_pull('take_snapshot')['snapshot'] }}"
+        candidates = TrainCandidateOperator.partial(
+            task_id="train_candidate", model=spec.name, snapshot=digest, map_index_template="{{ task.candidate }}"
+        ).expand(candidate=[candidate.name for candidate in spec.candidates])
+        challenger = PutForwardChallengerOperator(
+            task_id="put_forward_challenger",
+            model=spec.name,
+            snapshot=digest,
+            batch="{{ ti.xcom_pull('take_snapshot')['batch'] }}",
+            outlets=[LEDGER],
+        )
+        snapshot >> candidates >> challenger
+    globals()[dag.dag_id.replace(".", "__")] = dag

@@ -1,0 +1,96 @@
+"""The composition root: picks the adapters by the settings and hands them to the stages.
+
+Nothing heavy is imported until it is asked for, so that a DAG file may hold a Deployment's specs at parse time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ratchet.digests import digest_of, file_digest, tree_digest
+from ratchet.settings import Settings, get_settings
+from ratchet.specs import DatasetSpec, ModelSpec, load_dataset_specs, load_model_specs
+
+if TYPE_CHECKING:
+    from ratchet.drops import DropStore
+    from ratchet.lake import Lake
+    from ratchet.ledger import Ledger
+    from ratchet.registry import Registry
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One installation of Ratchet: its specs, and its adapters to lake, landing, ledger and registry."""
+
+    settings: Settings
+
+    @cached_property
+    def datasets(self):
+        return load_dataset_specs(self.settings.dataset_specs)
+
+    @cached_property
+    def models(self):
+        """The model specs; one that speaks of a dataset without a usable spec counts as wrong itself."""
+        loaded, good = load_model_specs(self.settings.model_specs), self.datasets.good
+        for name, spec in list(loaded.good.items()):
+            if unknown := {*spec.inputs, spec.outcome_dataset, *spec.score_when.complete} - set(good):
+                loaded.errors[name] = f"{name}.yaml: no usable dataset spec named {sorted(unknown)}"
+                del loaded.good[name]
+        return loaded
+
+    def dataset(self, name: str) -> DatasetSpec:
+        """The dataset's spec. Raises UnknownNameError, or SpecError when its file is wrong."""
+        return self.datasets.get(name, "dataset")
+
+    def model(self, name: str) -> ModelSpec:
+        """The model's spec. Raises UnknownNameError, or SpecError when its file is wrong."""
+        return self.models.get(name, "model")
+
+    def suite(self, dataset: str):
+        """The path of the dataset's expectation suite."""
+        return self.settings.suites / f"{dataset}.json"
+
+    @cached_property
+    def drops(self) -> DropStore:
+        from ratchet.drops import DropStore
+
+        return DropStore(self.settings.landing)
+
+    @cached_property
+    def lake(self) -> Lake:
+        from ratchet.lake import Lake
+
+        return Lake(self.settings.lake)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        from ratchet.ledger import open_ledger
+
+        return open_ledger(self.settings)
+
+    @cached_property
+    def registry(self) -> Registry:
+        from ratchet.registry import Registry
+
+        return Registry(self.settings.mlflow_tracking_uri)
+
+    @cached_property
+    def source_digest(self) -> str:
+        """The identity of the code that makes models: the library and the users' feature functions."""
+        include = self.settings.home / "include"
+        return tree_digest([include / "ratchet", include / "feature_views"])
+
+    @cached_property
+    def lock_digest(self) -> str:
+        return file_digest(self.settings.lock_file)
+
+    def recipe(self, spec: ModelSpec) -> str:
+        """What, beside the data, decides which model comes out: spec, source, lock and seed."""
+        return digest_of([spec.model_dump(mode="json"), self.source_digest, self.lock_digest, spec.seed])
+
+
+def get_deployment() -> Deployment:
+    """The deployment that this process's environment describes."""
+    return Deployment(get_settings())

@@ -1,0 +1,232 @@
+"""What was asked of people about a challenger, and what they answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, update
+
+from ratchet.errors import ApprovalError, ConflictError, ParameterError
+from ratchet.ledger.chain import Chain, Transaction
+from ratchet.ledger.challengers import challenger_of, epoch_of, set_status, verdict_of
+from ratchet.ledger.plain import check_words, instant, plain
+from ratchet.ledger.rows import next_id, read_all, read_one
+from ratchet.ledger.tables import approvals
+from ratchet.ledger.values import Approval
+
+ANSWERS = ("Approve", "Reject")
+
+
+class Approvals:
+    """Questions and answers. A question is about one verdict, known by its digest, and is asked once by a task run."""
+
+    _chain: Chain
+
+    def ask_approval(
+        self,
+        model: str,
+        version: int,
+        verdict_digest: str,
+        asked_by: str,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        try_number: int,
+        expires_at: datetime,
+    ) -> Approval:
+        """Record that a task run asks for an approval; the same again changes nothing. Status: "awaiting_approval".
+
+        Raises ApprovalError when the newest verdict isn't PROMOTE or has another digest, when a person has refused it,
+        or when the same task run has asked before (in another try, or about something else: its first text is what the
+        approver still sees); ConflictError when the champion is another than the verdict's.
+        """
+        expires_at = instant(expires_at, "expires_at")
+        check_words(asked_by=asked_by, dag_id=dag_id, run_id=run_id, task_id=task_id)
+        with self._chain.write(asked_by) as transaction:
+            connection = transaction.connection
+            challenger = challenger_of(connection, model, version)
+            question = {
+                "model": model,
+                "version": version,
+                "verdict_digest": verdict_digest,
+                "dag_id": dag_id,
+                "run_id": run_id,
+                "task_id": task_id,
+                "try_number": try_number,
+            }
+            if known := _asked_before(connection, question):
+                return known
+            _refuse_without_verdict(connection, model, version, verdict_digest)
+            asks = approvals_of(connection, model, version, verdict_digest)
+            if refused := [ask for ask in asks if ask.answer == "Reject"]:
+                raise ApprovalError(
+                    f"{model} version {version} was refused",
+                    seen=f"Reject by {refused[0].responded_by} at {refused[0].responded_at}",
+                    hint="train a new challenger; a refusal of this verdict stands",
+                )
+            row = {
+                "id": next_id(connection, approvals, "a"),
+                **question,
+                "asked_by": asked_by,
+                "asked_at": transaction.now,
+                "expires_at": expires_at,
+                "answer": None,
+                "responded_by": None,
+                "responded_by_id": None,
+                "responded_at": None,
+            }
+            row = transaction.add(approvals, row)
+            transaction.append("approval_asked", f"models/{model}/versions/{version}", row)
+            set_status(transaction, challenger, "awaiting_approval")
+            return read_one(connection, Approval, approvals, approvals.c.id == row["id"])
+
+    def record_answer(
+        self,
+        model: str,
+        version: int,
+        verdict_digest: str,
+        answer: str,
+        responded_by: str | None,
+        responded_by_id: str | None,
+        responded_at: datetime,
+        run_id: str,
+        try_number: int,
+    ) -> Approval:
+        """Keep a person's answer to the question that this run asked; the same again changes nothing.
+
+        Moves the challenger to "refused" on Reject, to "expired" on an answer that came too late. Whether the person
+        was allowed to answer is for `promote` to say. Raises ApprovalError when nobody in particular answered, or no
+        such question was asked; ConflictError when another answer is on record.
+        """
+        _check_answer(answer, responded_by)
+        said = {
+            "answer": answer,
+            "responded_by": responded_by,
+            "responded_by_id": None if responded_by_id is None else str(responded_by_id),
+            "responded_at": instant(responded_at, "responded_at"),
+        }
+        with self._chain.write(responded_by) as transaction:
+            challenger = challenger_of(transaction.connection, model, version)
+            question = _question(transaction.connection, model, version, verdict_digest, run_id, try_number)
+            if question.answer is not None:
+                return _same_answer(question, said)
+            kept = _answer(transaction, question, "approval_answered", said)
+            if kept.responded_at >= kept.expires_at:
+                set_status(transaction, challenger, "expired")
+            elif answer == "Reject":
+                set_status(transaction, challenger, "refused")
+            return kept
+
+    def approval(self, model: str, version: int, verdict_digest: str) -> Approval | None:
+        """The question about that verdict: the newest that was answered, else the newest; None when never asked."""
+        with self._chain.read() as connection:
+            return deciding(approvals_of(connection, model, version, verdict_digest))
+
+    def expire_approvals(self, model: str, now: datetime) -> list[Approval]:
+        """Give up the questions of that model that nobody answered in time: their challengers become "expired",
+        unless another question about them is still open. Returns the questions given up."""
+        now, given_up = instant(now, "now"), []
+        with self._chain.write() as transaction:
+            connection = transaction.connection
+            unanswered = (approvals.c.model == model, approvals.c.answer.is_(None))
+            for question in read_all(connection, Approval, approvals, *unanswered, order=(approvals.c.id,)):
+                challenger = challenger_of(connection, model, question.version)
+                asks = approvals_of(connection, model, question.version, question.verdict_digest)
+                over = all(ask.answer is None and ask.expires_at <= now for ask in asks)
+                if challenger.status == "awaiting_approval" and over:
+                    set_status(transaction, challenger, "expired")
+                    subject = f"models/{model}/versions/{question.version}"
+                    told = {"id": question.id, "expires_at": question.expires_at}
+                    transaction.append("approval_expired", subject, told)
+                    given_up.append(question)
+        return given_up
+
+
+def approvals_of(connection: Connection, model: str, version: int, verdict_digest: str) -> list[Approval]:
+    """Every question about that verdict, oldest first."""
+    mine = (
+        approvals.c.model == model,
+        approvals.c.version == version,
+        approvals.c.verdict_digest == verdict_digest,
+    )
+    return read_all(connection, Approval, approvals, *mine, order=(approvals.c.id,))
+
+
+def deciding(asks: list[Approval]) -> Approval | None:
+    """Of the questions about one verdict, the one that counts: the newest answered one, else the newest."""
+    answered = [ask for ask in asks if ask.answer is not None]
+    return (answered or asks or [None])[-1]
+
+
+def _asked_before(connection: Connection, question: Mapping) -> Approval | None:
+    names = ("dag_id", "run_id", "task_id")
+    known = read_one(connection, Approval, approvals, *(approvals.c[name] == question[name] for name in names))
+    if known and any(getattr(known, name) != value for name, value in question.items()):
+        raise ApprovalError(
+            "this run has asked before, and the approver still sees what it asked first",
+            seen=f"try {question['try_number']}, verdict {question['verdict_digest'][:12]}",
+            expected=f"try {known.try_number}, verdict {known.verdict_digest[:12]}",
+            where=f"{known.dag_id} / {known.run_id} / {known.task_id}",
+            hint="start a fresh run instead of clearing this one",
+        )
+    return known
+
+
+def _refuse_without_verdict(connection: Connection, model: str, version: int, verdict_digest: str) -> None:
+    verdict = verdict_of(connection, model, version)
+    if verdict is None or verdict.verdict != "PROMOTE" or verdict.digest != verdict_digest:
+        raise ApprovalError(
+            f"{model} version {version} has no such verdict to approve",
+            seen=f"digest {verdict_digest[:12]}",
+            expected=f"PROMOTE; on record is {verdict.verdict} {verdict.digest[:12]}" if verdict else "a verdict",
+            hint="judge it first, and ask about the newest verdict",
+        )
+    if verdict.champion_epoch != epoch_of(connection, model):
+        raise ConflictError(
+            f"the champion of {model} has moved since version {version} was judged",
+            seen=f"epoch {verdict.champion_epoch}",
+            expected=f"epoch {epoch_of(connection, model)}",
+            hint="judge it again",
+        )
+
+
+def _check_answer(answer: str, responded_by: str | None) -> None:
+    if answer not in ANSWERS:
+        raise ParameterError("no such answer", seen=answer, expected=" or ".join(ANSWERS), hint="pass the person's")
+    if not responded_by or not responded_by.strip():
+        raise ApprovalError("nobody answered", seen="an answer without a user", hint="a named approver has to answer")
+
+
+def _question(
+    connection: Connection, model: str, version: int, verdict_digest: str, run_id: str, try_number: int
+) -> Approval:
+    for ask in approvals_of(connection, model, version, verdict_digest):
+        if (ask.run_id, ask.try_number) == (run_id, try_number):
+            return ask
+    raise ApprovalError(
+        f"nothing was asked about {model} version {version} that this could answer",
+        seen=f"verdict {verdict_digest[:12]}, run {run_id}, try {try_number}",
+        hint="start a fresh promote run, and answer what it asks",
+    )
+
+
+def _same_answer(question: Approval, said: Mapping) -> Approval:
+    if (question.answer, question.responded_by) == (said["answer"], said["responded_by"]):
+        return question
+    raise ConflictError(
+        f"question {question.id} has been answered",
+        seen=f"{said['answer']} by {said['responded_by']}",
+        expected=f"{question.answer} by {question.responded_by}",
+        hint="the first answer stands",
+    )
+
+
+def _answer(transaction: Transaction, question: Approval, kind: str, said: Mapping) -> Approval:
+    said = plain(said, "answer")
+    subject = f"models/{question.model}/versions/{question.version}"
+    told = {"id": question.id, "verdict_digest": question.verdict_digest, "run_id": question.run_id, **said}
+    transaction.append(kind, subject, told)
+    mine = approvals.c.id == question.id
+    transaction.connection.execute(update(approvals).where(mine).values(**said))
+    return read_one(transaction.connection, Approval, approvals, mine)

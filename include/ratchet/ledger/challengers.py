@@ -1,0 +1,197 @@
+"""Challengers, and what the gate said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, update
+
+from ratchet.days import check_day
+from ratchet.errors import ConflictError, ParameterError, UnknownNameError
+from ratchet.ledger.chain import Chain, Transaction
+from ratchet.ledger.rows import read_all, read_one
+from ratchet.ledger.tables import challengers, champions, verdicts
+from ratchet.ledger.values import Challenger, Champion, Verdict
+
+STATUS_OF_VERDICT = {"PROMOTE": "registered", "HOLD": "held", "REJECT": "rejected"}
+TO_JUDGE = ("registered", "held", "awaiting_approval")
+
+
+class Challengers:
+    """Challengers by model and version, and their verdicts."""
+
+    _chain: Chain
+
+    def register_challenger(
+        self,
+        model: str,
+        identity: str,
+        version: int,
+        mlflow_run_id: str,
+        snapshot: str,
+        as_of: str,
+        windows: Mapping,
+        metrics: Mapping,
+        batch_id: str | None,
+        model_digest: str,
+    ) -> Challenger:
+        """Put a challenger on record. The first of an identity stands: a second call returns it, whatever else differs.
+
+        Raises ConflictError when the version is that of another identity.
+        """
+        as_of = check_day(as_of, "as_of")
+        with self._chain.write() as transaction:
+            connection, of_model = transaction.connection, challengers.c.model == model
+            known = read_one(connection, Challenger, challengers, of_model, challengers.c.identity == identity)
+            if known:
+                return known
+            if taken := read_one(connection, Challenger, challengers, of_model, challengers.c.version == version):
+                raise ConflictError(
+                    f"version {version} of {model} is another challenger",
+                    seen=f"identity {identity}",
+                    expected=f"identity {taken.identity}",
+                    hint="register the model again: the registry gives a new version",
+                )
+            row = {
+                "model": model,
+                "version": version,
+                "identity": identity,
+                "mlflow_run_id": mlflow_run_id,
+                "snapshot": snapshot,
+                "as_of": as_of,
+                "windows": windows,
+                "metrics": metrics,
+                "batch_id": batch_id,
+                "model_digest": model_digest,
+                "status": "registered",
+                "registered_at": transaction.now,
+            }
+            subject = f"models/{model}/versions/{version}"
+            transaction.append("challenger_registered", subject, transaction.add(challengers, row))
+            return challenger_of(connection, model, version)
+
+    def challenger(self, model: str, version: int) -> Challenger:
+        """The challenger of that version. Raises UnknownNameError."""
+        with self._chain.read() as connection:
+            return challenger_of(connection, model, version)
+
+    def challenger_by_identity(self, model: str, identity: str) -> Challenger | None:
+        """The challenger of that identity; None when there is none."""
+        with self._chain.read() as connection:
+            mine = (challengers.c.model == model, challengers.c.identity == identity)
+            return read_one(connection, Challenger, challengers, *mine)
+
+    def challengers(self, model: str) -> list[Challenger]:
+        """The model's challengers, by version."""
+        with self._chain.read() as connection:
+            order = (challengers.c.version,)
+            return read_all(connection, Challenger, challengers, challengers.c.model == model, order=order)
+
+    def challengers_to_judge(self, model: str) -> list[Challenger]:
+        """The challengers on which nothing final has been said yet, trained on the newest data first.
+
+        That is: not rejected, refused, expired or promoted, and not held against the champion of now. Those judged
+        PROMOTE, and those whose approval is being waited for, are among them: their run may have died.
+        """
+        with self._chain.read() as connection:
+            epoch = epoch_of(connection, model)
+            held = (verdicts.c.model == model, verdicts.c.champion_epoch == epoch, verdicts.c.verdict == "HOLD")
+            done = {verdict.version for verdict in read_all(connection, Verdict, verdicts, *held)}
+            where = (challengers.c.model == model, challengers.c.status.in_(TO_JUDGE))
+            order = (challengers.c.as_of.desc(), challengers.c.version.desc())
+            found = read_all(connection, Challenger, challengers, *where, order=order)
+        return [challenger for challenger in found if challenger.version not in done]
+
+    def record_verdict(
+        self,
+        model: str,
+        version: int,
+        champion_epoch: int,
+        champion_version: int | None,
+        verdict: str,
+        checks: Sequence[Mapping],
+        digest: str,
+    ) -> Verdict:
+        """Keep what the gate said, and move the challenger's status: HOLD to "held", REJECT to "rejected".
+
+        The first verdict of a challenger against an epoch stands: a second call returns it. `champion_epoch` is 0 and
+        `champion_version` None while there is no champion. Raises UnknownNameError; ConflictError when the champion is
+        another by now.
+        """
+        if verdict not in STATUS_OF_VERDICT:
+            expected = f"one of {sorted(STATUS_OF_VERDICT)}"
+            raise ParameterError("no such verdict", seen=verdict, expected=expected, hint="pass the gate's")
+        with self._chain.write() as transaction:
+            connection = transaction.connection
+            challenger = challenger_of(connection, model, version)
+            mine = (verdicts.c.model == model, verdicts.c.version == version)
+            known = read_one(connection, Verdict, verdicts, *mine, verdicts.c.champion_epoch == champion_epoch)
+            if known:
+                return known
+            _refuse_old_epoch(connection, model, champion_epoch, champion_version)
+            row = {
+                "model": model,
+                "version": version,
+                "champion_epoch": champion_epoch,
+                "champion_version": champion_version,
+                "verdict": verdict,
+                "checks": checks,
+                "digest": digest,
+                "recorded_at": transaction.now,
+            }
+            subject = f"models/{model}/versions/{version}"
+            transaction.append("verdict_recorded", subject, transaction.add(verdicts, row))
+            set_status(transaction, challenger, STATUS_OF_VERDICT[verdict])
+            return verdict_of(connection, model, version)
+
+    def verdict(self, model: str, version: int) -> Verdict | None:
+        """The newest verdict on that version; None when it has not been judged."""
+        with self._chain.read() as connection:
+            return verdict_of(connection, model, version)
+
+
+def challenger_of(connection: Connection, model: str, version: int) -> Challenger:
+    """The challenger of that version. Raises UnknownNameError."""
+    mine = (challengers.c.model == model, challengers.c.version == version)
+    found = read_one(connection, Challenger, challengers, *mine)
+    if found is None:
+        raise UnknownNameError(
+            f"{model} has no challenger of version {version}", hint="see `ratchet status` for those there are"
+        )
+    return found
+
+
+def verdict_of(connection: Connection, model: str, version: int) -> Verdict | None:
+    mine = (verdicts.c.model == model, verdicts.c.version == version)
+    return read_one(connection, Verdict, verdicts, *mine, order=(verdicts.c.champion_epoch.desc(),))
+
+
+def champion_of(connection: Connection, model: str) -> Champion | None:
+    """Where the champion pointer is: its newest move."""
+    return read_one(connection, Champion, champions, champions.c.model == model, order=(champions.c.epoch.desc(),))
+
+
+def epoch_of(connection: Connection, model: str) -> int:
+    """How often the champion pointer has moved: 0 while there is no champion."""
+    champion = champion_of(connection, model)
+    return champion.epoch if champion else 0
+
+
+def set_status(transaction: Transaction, challenger: Challenger, status: str) -> None:
+    """Move a challenger's status; "promoted" stays. Never without an event that tells of it."""
+    if challenger.status == "promoted":
+        return
+    mine = (challengers.c.model == challenger.model, challengers.c.version == challenger.version)
+    transaction.connection.execute(update(challengers).where(*mine).values(status=status))
+
+
+def _refuse_old_epoch(connection: Connection, model: str, epoch: int, version: int | None) -> None:
+    champion = champion_of(connection, model)
+    now = (champion.epoch, champion.version) if champion else (0, None)
+    if now != (epoch, version):
+        raise ConflictError(
+            f"{model} was judged against a champion that is another by now",
+            seen=f"version {version} of epoch {epoch}",
+            expected=f"version {now[1]} of epoch {now[0]}",
+            hint="judge it again",
+        )

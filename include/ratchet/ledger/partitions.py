@@ -1,0 +1,164 @@
+"""Which days of which datasets are published, scored and checked, and from what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from ratchet.days import check_day
+from ratchet.errors import ConflictError
+from ratchet.ledger.chain import Chain
+from ratchet.ledger.plain import instant
+from ratchet.ledger.rows import read_all, read_one
+from ratchet.ledger.tables import checks, partitions, scorings
+from ratchet.ledger.values import Check, Partition, Scored
+
+
+class Partitions:
+    """Published days. A day's newest revision is the day; older ones stay on record."""
+
+    _chain: Chain
+
+    def record_partition(
+        self,
+        dataset: str,
+        day: str,
+        digest: str,
+        drop_sha256: str,
+        recipe: str,
+        table_version: int,
+        rows: int,
+        quarantined: int,
+        delivered_at: datetime | str,
+    ) -> Partition:
+        """Record that `day` was published. The same content from the same drop by the same recipe as the day holds
+        already changes nothing; anything else is a new revision: a restatement.
+
+        Raises ConflictError when the day already holds a newer table version: the caller was overtaken.
+        """
+        day, delivered_at = check_day(day, "day"), instant(delivered_at, "delivered_at")
+        what = {"digest": digest, "drop_sha256": drop_sha256, "recipe": recipe}
+        with self._chain.write() as transaction:
+            mine = (partitions.c.dataset == dataset, partitions.c.day == day)
+            newest = (partitions.c.revision.desc(),)
+            known = read_one(transaction.connection, Partition, partitions, *mine, order=newest)
+            if known and all(getattr(known, name) == value for name, value in what.items()):
+                return known
+            _refuse_stale(known, table_version, f"{dataset} {day}")
+            row = {
+                "dataset": dataset,
+                "day": day,
+                "revision": known.revision + 1 if known else 1,
+                **what,
+                "table_version": table_version,
+                "rows": rows,
+                "quarantined": quarantined,
+                "delivered_at": delivered_at,
+                "recorded_at": transaction.now,
+            }
+            transaction.append("partition_published", f"datasets/{dataset}/{day}", transaction.add(partitions, row))
+            return read_one(transaction.connection, Partition, partitions, *mine, order=newest)
+
+    def partition(self, dataset: str, day: str) -> Partition | None:
+        """The day as it is now; None when it has not been published."""
+        found = self.partitions(dataset, day, day)
+        return found[0] if found else None
+
+    def partitions(self, dataset: str, first: str | None = None, last: str | None = None) -> list[Partition]:
+        """The dataset's days as they are now, in order, from `first` to `last`, both included."""
+        where = [partitions.c.dataset == dataset]
+        where += [partitions.c.day >= first] if first else []
+        where += [partitions.c.day <= last] if last else []
+        with self._chain.read() as connection:
+            order = (partitions.c.day, partitions.c.revision)
+            newest = {p.day: p for p in read_all(connection, Partition, partitions, *where, order=order)}
+        return list(newest.values())
+
+    def high_water(self, dataset: str) -> str | None:
+        """The dataset's last published day."""
+        with self._chain.read() as connection:
+            return connection.scalar(select(func.max(partitions.c.day)).where(partitions.c.dataset == dataset))
+
+
+class Watched:
+    """What was predicted, and what was found when looking at it."""
+
+    _chain: Chain
+
+    def record_scored(
+        self, model: str, day: str, inputs_digest: str, version: int, rows: int, table_version: int
+    ) -> Scored:
+        """Record that `day` was scored by `version` from those inputs; if it already is, nothing changes.
+
+        Raises ConflictError when the day already holds a newer table version: the caller was overtaken.
+        """
+        day = check_day(day, "day")
+        with self._chain.write() as transaction:
+            mine, newest = (scorings.c.model == model, scorings.c.day == day), (scorings.c.revision.desc(),)
+            known = read_one(transaction.connection, Scored, scorings, *mine, order=newest)
+            if known and (known.inputs_digest, known.version) == (inputs_digest, version):
+                return known
+            _refuse_stale(known, table_version, f"predictions of {model} for {day}")
+            row = {
+                "model": model,
+                "day": day,
+                "revision": known.revision + 1 if known else 1,
+                "inputs_digest": inputs_digest,
+                "version": version,
+                "rows": rows,
+                "table_version": table_version,
+                "recorded_at": transaction.now,
+            }
+            transaction.append("day_scored", f"models/{model}/days/{day}", transaction.add(scorings, row))
+            return read_one(transaction.connection, Scored, scorings, *mine, order=newest)
+
+    def scored(self, model: str, day: str) -> Scored | None:
+        """The newest scoring of that day; None when there is none."""
+        return self.scored_days(model).get(day)
+
+    def scored_days(self, model: str) -> dict[str, Scored]:
+        """The newest scoring of each day, by day, in order."""
+        with self._chain.read() as connection:
+            order = (scorings.c.day, scorings.c.revision)
+            return {s.day: s for s in read_all(connection, Scored, scorings, scorings.c.model == model, order=order)}
+
+    def record_check(
+        self, model: str, as_of: str, version: int, key: str, result: Mapping, report_url: str | None
+    ) -> Check:
+        """Record a drift check of `version` as of a day. `key` is the digest of what it was made from (predictions,
+        window, settings): the first record under a key stands, a second call returns it."""
+        as_of = check_day(as_of, "as_of")
+        with self._chain.write() as transaction:
+            mine = (checks.c.model == model, checks.c.key == key)
+            known = read_one(transaction.connection, Check, checks, *mine)
+            if known:
+                return known
+            row = {
+                "model": model,
+                "key": key,
+                "as_of": as_of,
+                "version": version,
+                "result": result,
+                "report_url": report_url,
+                "recorded_at": transaction.now,
+            }
+            transaction.append("drift_checked", f"models/{model}/checks/{as_of}", transaction.add(checks, row))
+            return read_one(transaction.connection, Check, checks, *mine)
+
+    def checks(self, model: str) -> list[Check]:
+        """The model's drift checks, oldest as-of first."""
+        with self._chain.read() as connection:
+            order = (checks.c.as_of, checks.c.recorded_at)
+            return read_all(connection, Check, checks, checks.c.model == model, order=order)
+
+
+def _refuse_stale(known: Partition | Scored | None, table_version: int, what: str) -> None:
+    if known and table_version < known.table_version:
+        raise ConflictError(
+            f"{what} was published again meanwhile",
+            seen=f"table version {table_version}",
+            expected=f"{known.table_version} or newer",
+            hint="run again: it starts from what is there now",
+        )

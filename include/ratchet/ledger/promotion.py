@@ -1,0 +1,214 @@
+"""The champion pointer: the only two ways in which it moves, and all that has to hold for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from ratchet.errors import ApprovalError, ConflictError, UnknownNameError
+from ratchet.ledger.approvals import approvals_of, deciding
+from ratchet.ledger.chain import Chain, Transaction
+from ratchet.ledger.challengers import challenger_of, champion_of, set_status, verdict_of
+from ratchet.ledger.plain import check_words, instant
+from ratchet.ledger.rows import read_all
+from ratchet.ledger.tables import champions
+from ratchet.ledger.values import Approval, Challenger, Champion, Verdict
+
+
+class Promotion:
+    """Who is champion, by an append-only list of moves; each takes the next epoch, once."""
+
+    _chain: Chain
+
+    def champion(self, model: str) -> Champion | None:
+        """The champion of now; None while there is none."""
+        with self._chain.read() as connection:
+            return champion_of(connection, model)
+
+    def champion_history(self, model: str) -> list[Champion]:
+        """Every move of the champion pointer, by epoch."""
+        with self._chain.read() as connection:
+            return _history(connection, model)
+
+    def promote(
+        self,
+        model: str,
+        version: int,
+        expected_epoch: int,
+        allowed_approvers: Collection[str],
+        four_eyes: bool,
+        now: datetime,
+    ) -> Champion:
+        """Make `version` the champion, if everything it takes is on record; everything is checked in one transaction.
+
+        It takes: the newest verdict on it is PROMOTE, made against the champion of `expected_epoch` (0: none), who is
+        still champion; and one of `allowed_approvers` answered Approve to a question about exactly that verdict, in
+        time, and nobody said Reject. With `four_eyes` whoever asked can't be the one who answered. Doing it again
+        returns the champion unchanged. `now` is put down as the time of the move.
+
+        Raises UnknownNameError; ApprovalError when verdict or answer is missing or not good enough; ConflictError when
+        the champion has moved. Nothing changes then.
+        """
+        now = instant(now, "now")
+        with self._chain.write() as transaction:
+            connection = transaction.connection
+            challenger, verdict = challenger_of(connection, model, version), verdict_of(connection, model, version)
+            champion = champion_of(connection, model)
+            if _is_done(champion, version, expected_epoch, verdict):
+                return champion
+            _check_epoch(model, champion, expected_epoch)
+            _check_verdict(verdict, model, version, expected_epoch)
+            asks = approvals_of(connection, model, version, verdict.digest)
+            approval = _check_approval(asks, model, version, allowed_approvers, four_eyes)
+            set_status(transaction, challenger, "promoted")
+            return _move(
+                transaction,
+                challenger,
+                "champion_promoted",
+                epoch=expected_epoch + 1,
+                how="promotion",
+                actor=approval.responded_by,
+                reason=None,
+                verdict_digest=verdict.digest,
+                moved_at=now,
+            )
+
+    def rollback(self, model: str, to_version: int | None, actor: str, reason: str, expected_epoch: int) -> Champion:
+        """Make a version champion again that once was: `to_version`, or with None the one before the champion of now.
+
+        When `to_version` is champion already, or this very call has been made before (same epoch, actor and reason),
+        it returns the champion unchanged. Raises UnknownNameError when there is no champion or no such version;
+        ApprovalError when the version never was champion; ConflictError when the champion has moved.
+        """
+        check_words(actor=actor, reason=reason)
+        with self._chain.write(actor) as transaction:
+            connection = transaction.connection
+            history = _history(connection, model)
+            if not history:
+                raise UnknownNameError(f"{model} has no champion to roll back", hint="promote a version first")
+            champion = history[-1]
+            if to_version == champion.version or _was_this_rollback(
+                champion, to_version, actor, reason, expected_epoch
+            ):
+                return champion
+            _check_epoch(model, champion, expected_epoch)
+            target = _target(connection, history, to_version)
+            return _move(
+                transaction,
+                target,
+                "champion_rolled_back",
+                epoch=expected_epoch + 1,
+                how="rollback",
+                actor=actor,
+                reason=reason,
+                verdict_digest=None,
+                moved_at=transaction.now,
+            )
+
+
+def _history(connection: Connection, model: str) -> list[Champion]:
+    return read_all(connection, Champion, champions, champions.c.model == model, order=(champions.c.epoch,))
+
+
+def _move(transaction: Transaction, target: Challenger, kind: str, **move: object) -> Champion:
+    row = {
+        "model": target.model,
+        "version": target.version,
+        "as_of": target.as_of,
+        "model_digest": target.model_digest,
+        **move,
+    }
+    row = transaction.add(champions, row)
+    transaction.append(kind, f"models/{target.model}/versions/{target.version}", row, actor=str(move["actor"]))
+    return champion_of(transaction.connection, target.model)
+
+
+def _is_done(champion: Champion | None, version: int, expected_epoch: int, verdict: Verdict | None) -> bool:
+    return (
+        champion is not None
+        and verdict is not None
+        and (champion.version, champion.epoch, champion.how) == (version, expected_epoch + 1, "promotion")
+        and champion.verdict_digest == verdict.digest
+    )
+
+
+def _was_this_rollback(
+    champion: Champion, to_version: int | None, actor: str, reason: str, expected_epoch: int
+) -> bool:
+    mine = (champion.how, champion.epoch, champion.actor, champion.reason)
+    return mine == ("rollback", expected_epoch + 1, actor, reason) and to_version in (None, champion.version)
+
+
+def _check_epoch(model: str, champion: Champion | None, expected_epoch: int) -> None:
+    epoch = champion.epoch if champion else 0
+    if epoch != expected_epoch:
+        raise ConflictError(
+            f"the champion of {model} has moved",
+            seen=f"epoch {epoch}: " + (f"version {champion.version}" if champion else "no champion"),
+            expected=f"epoch {expected_epoch}",
+            hint="judge or decide again, against the champion of now",
+        )
+
+
+def _check_verdict(verdict: Verdict | None, model: str, version: int, expected_epoch: int) -> None:
+    if verdict is None or verdict.verdict != "PROMOTE":
+        raise ApprovalError(
+            f"{model} version {version} has not passed the gate",
+            seen=verdict.verdict if verdict else "no verdict",
+            expected="PROMOTE",
+            hint="let the promote DAG judge it",
+        )
+    if verdict.champion_epoch != expected_epoch:
+        raise ConflictError(
+            f"the champion of {model} has moved since version {version} was judged",
+            seen=f"a verdict against epoch {verdict.champion_epoch}",
+            expected=f"epoch {expected_epoch}",
+            hint="judge it again",
+        )
+
+
+def _check_approval(
+    asks: list[Approval], model: str, version: int, allowed: Collection[str], four_eyes: bool
+) -> Approval:
+    def refuse(seen: str, expected: str) -> ApprovalError:
+        what = f"{model} version {version} has no valid approval of this verdict"
+        hint = "start a fresh promote run, and have an allowed person answer it"
+        return ApprovalError(what, seen=seen, expected=expected, hint=hint)
+
+    approval = deciding(asks)
+    if approval is None or approval.answer is None:
+        raise refuse("no answer", "a person's answer")
+    if rejected := [ask for ask in asks if ask.answer == "Reject"]:
+        raise refuse(f"Reject by {rejected[-1].responded_by}", "Approve")
+    if approval.answer != "Approve":
+        raise refuse(approval.answer, "Approve")
+    if approval.responded_by not in allowed:
+        raise refuse(f"Approve by {approval.responded_by}", f"one of {sorted(allowed)}")
+    if four_eyes and {approval.responded_by, approval.responded_by_id} & {ask.asked_by for ask in asks}:
+        raise refuse(f"Approve by {approval.responded_by}, who asked for it", "somebody else")
+    if approval.responded_at >= approval.expires_at:
+        raise refuse(f"an answer of {approval.responded_at}", f"one before {approval.expires_at}")
+    return approval
+
+
+def _target(connection: Connection, history: list[Champion], to_version: int | None) -> Challenger:
+    champion, model = history[-1], history[-1].model
+    if to_version is None:
+        before = [move.version for move in history if move.version != champion.version]
+        if not before:
+            raise ApprovalError(
+                f"no other version of {model} has been champion",
+                seen=f"only version {champion.version}",
+                hint="promote another version instead",
+            )
+        to_version = before[-1]
+    target = challenger_of(connection, model, to_version)
+    if to_version not in {move.version for move in history}:
+        raise ApprovalError(
+            f"version {to_version} of {model} never was champion",
+            expected=f"one of {sorted({move.version for move in history})}",
+            hint="it has to pass the gate and be approved: use the promote DAG",
+        )
+    return target

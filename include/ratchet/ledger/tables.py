@@ -1,0 +1,240 @@
+"""The ledger's tables, and the three kinds of column that read the same from SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+from ratchet.digests import canonical_json
+from ratchet.ledger.plain import instant_text
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+
+class Instant(TypeDecorator):
+    """A tz-aware datetime, kept as ISO-8601 text in UTC with microseconds, so that text order is time order."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: object, dialect: Dialect) -> str | None:
+        return None if value is None else instant_text(value, "instant")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else datetime.fromisoformat(value)
+
+
+class Json(TypeDecorator):
+    """A value kept as canonical JSON text: what is hashed is exactly what is stored."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: object, dialect: Dialect) -> str | None:
+        return None if value is None else canonical_json(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> object:
+        return None if value is None else json.loads(value)
+
+
+def _text(name: str, *, nullable: bool = False) -> Column:
+    return Column(name, Text, nullable=nullable)
+
+
+def _whole(name: str, *, nullable: bool = False) -> Column:
+    return Column(name, Integer, nullable=nullable, autoincrement=False)
+
+
+def _instant(name: str, *, nullable: bool = False) -> Column:
+    return Column(name, Instant, nullable=nullable)
+
+
+schema_versions = Table("ledger_schema", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
+
+events = Table(
+    "ledger_events",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    _text("at"),
+    _text("kind"),
+    _text("actor"),
+    _text("subject"),
+    _text("payload"),
+    _text("prev_hash"),
+    _text("hash"),
+    Index("ledger_events_subject", "subject"),
+)
+
+partitions = Table(
+    "ledger_partitions",
+    metadata,
+    _text("dataset"),
+    _text("day"),
+    _whole("revision"),
+    _text("digest"),
+    _text("drop_sha256"),
+    _text("recipe"),
+    _whole("table_version"),
+    _whole("rows"),
+    _whole("quarantined"),
+    _instant("delivered_at"),
+    _instant("recorded_at"),
+    PrimaryKeyConstraint("dataset", "day", "revision"),
+)
+
+batches = Table(
+    "ledger_batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("model"),
+    _text("as_of"),
+    _text("recipe"),
+    Column("forced", Boolean, nullable=False),
+    _text("status"),
+    _text("run_id", nullable=True),
+    _whole("attempts"),
+    _whole("challenger_version", nullable=True),
+    _instant("opened_at"),
+    _instant("started_at", nullable=True),
+    _instant("finished_at", nullable=True),
+)
+Index(
+    "ledger_batches_one_training",
+    *(batches.c.model, batches.c.as_of, batches.c.recipe),
+    unique=True,
+    sqlite_where=batches.c.status != "failed",
+    postgresql_where=batches.c.status != "failed",
+)
+
+requests = Table(
+    "ledger_requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("model"),
+    _text("as_of"),
+    _text("reason"),
+    _text("source"),
+    _text("actor"),
+    _text("recipe"),
+    _text("idempotency_key", nullable=True),
+    _whole("cool_down_days"),
+    _text("status"),
+    _text("batch_id", nullable=True),
+    _text("explanation"),
+    _instant("requested_at"),
+    UniqueConstraint("model", "idempotency_key"),
+)
+
+challengers = Table(
+    "ledger_challengers",
+    metadata,
+    _text("model"),
+    _whole("version"),
+    _text("identity"),
+    _text("mlflow_run_id"),
+    _text("snapshot"),
+    _text("as_of"),
+    Column("windows", Json, nullable=False),
+    Column("metrics", Json, nullable=False),
+    _text("batch_id", nullable=True),
+    _text("model_digest"),
+    _text("status"),
+    _instant("registered_at"),
+    PrimaryKeyConstraint("model", "version"),
+    UniqueConstraint("model", "identity"),
+)
+
+verdicts = Table(
+    "ledger_verdicts",
+    metadata,
+    _text("model"),
+    _whole("version"),
+    _whole("champion_epoch"),
+    _whole("champion_version", nullable=True),
+    _text("verdict"),
+    Column("checks", Json, nullable=False),
+    _text("digest"),
+    _instant("recorded_at"),
+    PrimaryKeyConstraint("model", "version", "champion_epoch"),
+)
+
+approvals = Table(
+    "ledger_approvals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("model"),
+    _whole("version"),
+    _text("verdict_digest"),
+    _text("asked_by"),
+    _text("dag_id"),
+    _text("run_id"),
+    _text("task_id"),
+    _whole("try_number"),
+    _instant("asked_at"),
+    _instant("expires_at"),
+    _text("answer", nullable=True),
+    _text("responded_by", nullable=True),
+    _text("responded_by_id", nullable=True),
+    _instant("responded_at", nullable=True),
+    UniqueConstraint("dag_id", "run_id", "task_id"),
+    Index("ledger_approvals_version", "model", "version"),
+)
+
+champions = Table(
+    "ledger_champions",
+    metadata,
+    _text("model"),
+    _whole("epoch"),
+    _whole("version"),
+    _text("as_of"),
+    _text("model_digest"),
+    _text("how"),
+    _text("actor"),
+    _text("reason", nullable=True),
+    _text("verdict_digest", nullable=True),
+    _instant("moved_at"),
+    PrimaryKeyConstraint("model", "epoch"),  # the compare-and-swap: an epoch is taken once
+)
+
+scorings = Table(
+    "ledger_scorings",
+    metadata,
+    _text("model"),
+    _text("day"),
+    _whole("revision"),
+    _text("inputs_digest"),
+    _whole("version"),
+    _whole("rows"),
+    _whole("table_version"),
+    _instant("recorded_at"),
+    PrimaryKeyConstraint("model", "day", "revision"),
+)
+
+checks = Table(
+    "ledger_checks",
+    metadata,
+    _text("model"),
+    _text("key"),
+    _text("as_of"),
+    _whole("version"),
+    Column("result", Json, nullable=False),
+    _text("report_url", nullable=True),
+    _instant("recorded_at"),
+    PrimaryKeyConstraint("model", "key"),
+)

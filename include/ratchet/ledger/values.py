@@ -1,0 +1,201 @@
+"""What the ledger answers with: frozen values, one per kind of row. Field names are the column names of the tables.
+
+Days (`day`, `as_of`) are ISO strings; instants are tz-aware datetimes in UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of the chain. `hash` is HMAC-SHA256(key, prev_hash + the canonical JSON of the other fields)."""
+
+    seq: int
+    at: datetime
+    kind: str
+    actor: str
+    subject: str
+    payload: dict
+    prev_hash: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `Ledger.verify` found. `first_bad` is the seq of the first entry that is not as it was written, or of the
+    first that is missing; None when all is well, or when a table (not the chain) is what was changed."""
+
+    ok: bool
+    entries: int
+    first_bad: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A published day of a dataset. `revision` counts its contents from 1: above 1 it is a restatement."""
+
+    dataset: str
+    day: str
+    revision: int
+    digest: str
+    drop_sha256: str
+    recipe: str
+    table_version: int
+    rows: int
+    quarantined: int
+    delivered_at: datetime
+    recorded_at: datetime
+
+
+@dataclass(frozen=True)
+class RequestOutcome:
+    """What became of a retrain request. `status`: "accepted" (opened a batch), "merged" (joined one), or "suppressed"
+    (no batch: `batch_id` is None and `explanation` says why)."""
+
+    id: str
+    status: str
+    batch_id: str | None
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """A retrain request as it was filed, and what became of it (see RequestOutcome)."""
+
+    id: str
+    model: str
+    as_of: str
+    reason: str
+    source: str
+    actor: str
+    recipe: str
+    idempotency_key: str | None
+    cool_down_days: int
+    status: str
+    batch_id: str | None
+    explanation: str
+    requested_at: datetime
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training to be done. `status`: "open", "started", "done" or "failed". `forced`: a person opened it, so that
+    cool-downs do not count from it. `run_id` is the run that works on it, the `attempts`-th to do so."""
+
+    id: str
+    model: str
+    as_of: str
+    recipe: str
+    forced: bool
+    status: str
+    run_id: str | None
+    attempts: int
+    challenger_version: int | None
+    opened_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """A model that a training put forward.
+
+    `status`: "registered" (not judged, or judged PROMOTE and not yet asked about), "held", "rejected",
+    "awaiting_approval", "refused" (a person said no), "expired" (no answer in time), "promoted" (is or was champion).
+    """
+
+    model: str
+    version: int
+    identity: str
+    mlflow_run_id: str
+    snapshot: str
+    as_of: str
+    windows: dict
+    metrics: dict
+    batch_id: str | None
+    model_digest: str
+    status: str
+    registered_at: datetime
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate said of a challenger, against the champion of `champion_epoch` (0: there was none)."""
+
+    model: str
+    version: int
+    champion_epoch: int
+    champion_version: int | None
+    verdict: str
+    checks: list[dict]
+    digest: str
+    recorded_at: datetime
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A question put to people about one verdict, and the answer, if there is one (`answer` None: not yet)."""
+
+    id: str
+    model: str
+    version: int
+    verdict_digest: str
+    asked_by: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    try_number: int
+    asked_at: datetime
+    expires_at: datetime
+    answer: str | None
+    responded_by: str | None
+    responded_by_id: str | None
+    responded_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Champion:
+    """One move of the champion pointer; that of the highest epoch is where it points. `how`: "promotion" (then
+    `verdict_digest` names what was approved, `actor` who approved it) or "rollback" (`actor` did it for `reason`)."""
+
+    model: str
+    epoch: int
+    version: int
+    as_of: str
+    model_digest: str
+    how: str
+    actor: str
+    reason: str | None
+    verdict_digest: str | None
+    moved_at: datetime
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The newest scoring of a day: from which inputs and by which version. `revision` counts scorings of the day."""
+
+    model: str
+    day: str
+    revision: int
+    inputs_digest: str
+    version: int
+    rows: int
+    table_version: int
+    recorded_at: datetime
+
+
+@dataclass(frozen=True)
+class Check:
+    """A drift check of a champion's predictions. `key` is the digest of what it was made from."""
+
+    model: str
+    key: str
+    as_of: str
+    version: int
+    result: dict
+    report_url: str | None
+    recorded_at: datetime

@@ -1,0 +1,123 @@
+"""Probabilities from a fitted estimator, and one predictions partition a day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ratchet.errors import EmptyWindowError, ModelFileError, ParameterError
+from ratchet.snapshot import build_inputs
+
+if TYPE_CHECKING:
+    from ratchet.lake import Lake
+    from ratchet.ledger import Champion
+    from ratchet.specs import DatasetSpec, ModelSpec
+
+
+@dataclass(frozen=True)
+class ScoredDay:
+    """`unchanged`: the partition was there already, from the same inputs and version, and was left as it is."""
+
+    day: str
+    rows: int
+    table_version: int
+    unchanged: bool
+
+
+def score_frame(estimator, inputs: pd.DataFrame, spec: ModelSpec) -> pd.Series:
+    """The probability of a positive label for each row, on the index of `inputs`, named "score".
+
+    Reads the spec's feature columns only. Raises ParameterError for a missing column, ModelFileError for an
+    estimator that doesn't know the label 1.
+    """
+    if missing := [name for name in spec.features if name not in inputs.columns]:
+        raise ParameterError(
+            f"the inputs of {spec.name} lack features",
+            seen=list(inputs.columns),
+            expected=missing,
+            hint="build them with ratchet.snapshot.build_inputs",
+        )
+    classes = list(estimator.classes_)
+    if 1 not in classes:
+        raise ModelFileError(
+            f"a model of {spec.name} that can't say what is positive",
+            seen=f"classes {classes}",
+            expected="0 and 1",
+            hint="train it on rows of both classes",
+        )
+    if inputs.empty:
+        return pd.Series(index=inputs.index, dtype="float64", name="score")
+    positive = estimator.predict_proba(inputs[spec.features])[:, classes.index(1)]
+    return pd.Series(positive, index=inputs.index, dtype="float64", name="score")
+
+
+def score_days(
+    spec: ModelSpec,
+    dataset_specs: Mapping[str, DatasetSpec],
+    lake: Lake,
+    estimator,
+    champion: Champion,
+    inputs_digests: Mapping[str, str],
+    *,
+    as_of: str | None = None,
+    scored_at: datetime | None = None,
+) -> Iterator[ScoredDay]:
+    """Score event days with the champion; publish each as one partition of predictions/<model>; yield it when it is.
+
+    inputs_digests: {day: digest of the partitions that its features come from}. A partition that holds this digest and
+    the champion's version already is left as it is. Columns written: the scored dataset's key, day, score,
+    model_version, model_digest, scored_at (UTC; now by default), inputs_digest. Inputs are those known as of `as_of`
+    (default: all in the lake), from the same function as training. Raises EmptyWindowError for a day without rows.
+    """
+    if not inputs_digests:
+        return
+    table = f"predictions/{spec.name}"
+    there = _published(lake, table, min(inputs_digests), max(inputs_digests))
+    scored_at = pd.Timestamp(scored_at or datetime.now(UTC)).as_unit("us")
+    todo = [d for d in sorted(inputs_digests) if there.get(d, ())[:2] != (inputs_digests[d], champion.version)]
+    inputs = {}
+    for first, last in _stretches(todo):
+        stretch = build_inputs(spec, dataset_specs, lake, first, last, as_of)
+        inputs |= {day: rows.reset_index(drop=True) for day, rows in stretch.groupby("day")}
+    key = dataset_specs[spec.scored_dataset].key
+    for day in sorted(inputs_digests):
+        if day not in todo:
+            yield ScoredDay(day, there[day][2], lake.version(table), unchanged=True)
+            continue
+        if day not in inputs:
+            raise EmptyWindowError(
+                f"nothing to score on {day}",
+                where=f"datasets/{spec.scored_dataset}",
+                expected="a published partition",
+                hint=f"ingest {spec.scored_dataset} for that day",
+            )
+        predictions = inputs[day][[*key, "day"]].assign(
+            score=score_frame(estimator, inputs[day], spec),
+            model_version=int(champion.version),
+            model_digest=champion.model_digest,
+            scored_at=scored_at,
+            inputs_digest=inputs_digests[day],
+        )
+        facts = {"model_version": champion.version, "inputs_digest": inputs_digests[day]}
+        yield ScoredDay(day, len(predictions), lake.publish(table, day, predictions, facts), unchanged=False)
+
+
+def _published(lake: Lake, table: str, first: str, last: str) -> dict[str, tuple[str, int, int]]:
+    """{day: (inputs digest, model version, rows)} of the partitions there are."""
+    seen = lake.read(table, first, last, columns=["day", "inputs_digest", "model_version"])
+    if seen.empty:
+        return {}
+    counted = seen.groupby(["day", "inputs_digest", "model_version"]).size()
+    return {day: (digest, int(version), int(rows)) for (day, digest, version), rows in counted.items()}
+
+
+def _stretches(days: list[str], gap_days: int = 7) -> Iterator[tuple[str, str]]:
+    """Days that lie close together as ranges: one read for each, without reading across a long gap."""
+    ordinals = pd.to_datetime(pd.Series(days)).diff().dt.days
+    group = (ordinals > gap_days).cumsum()
+    for _, members in pd.Series(days, dtype=object).groupby(group):
+        yield members.iloc[0], members.iloc[-1]

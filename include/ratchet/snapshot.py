@@ -1,0 +1,289 @@
+"""The exact input of a training run, and of scoring: the same function builds both, so they can't drift apart.
+
+Point in time: only rows with known_at before the end of the as-of day are read (each dataset in its own zone), and
+the feature function joins each row with what was known before it. What a snapshot *is* is the digest of its content;
+table versions, drops and windows say where it came from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ratchet.days import days_between, shift_day
+from ratchet.digests import frame_digest
+from ratchet.errors import EmptyWindowError, ParameterError, SpecError, UnknownNameError
+from ratchet.feature_functions import load_function
+from ratchet.windows import TrainingWindows, known_before
+
+if TYPE_CHECKING:
+    from ratchet.lake import Lake
+    from ratchet.specs import ColumnType, DatasetSpec, ModelSpec
+
+_DTYPES: dict[ColumnType, str] = {
+    "string": "str",
+    "int64": "int64",
+    "float64": "float64",
+    "bool": "bool",
+    "timestamp": "datetime64[us, UTC]",
+}
+_PUBLISHED = {"day": "string", "known_at": "timestamp", "drop_sha256": "string"}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """`frame`: key columns of the scored dataset, day, window ("train", "validate", "judge"), features, label (0/1),
+    in order of day and key. `manifest` (goes through JSON): model, digest, as_of, windows {name: [first, last]}, rows
+    {name: count}, left_out {reason: count}, tables {table: version}, drops {dataset: [[day, sha256], ...]}."""
+
+    frame: pd.DataFrame
+    manifest: dict
+
+    @property
+    def digest(self) -> str:
+        return self.manifest["digest"]
+
+
+def take_snapshot(
+    spec: ModelSpec, dataset_specs: Mapping[str, DatasetSpec], lake: Lake, as_of: str, windows: TrainingWindows
+) -> Snapshot:
+    """The labelled rows of the windows, as known as of a day. Raises EmptyWindowError for a window without any."""
+    source = _Source(dataset_specs, lake, as_of)
+    inputs = _build_inputs(spec, source, windows.first, windows.last)
+    outcomes = source.read(spec.outcome_dataset, windows.first, windows.last)
+    key = source.spec(spec.scored_dataset).key
+    labels = _labels(spec, outcomes, key)
+    frame = inputs.merge(labels, on=key, how="inner", validate="one_to_one")
+    frame = frame.assign(window=_window_of(frame["day"], windows)).sort_values(["day", *key]).reset_index(drop=True)
+    frame = frame[[*dict.fromkeys([*key, "day", "window", *spec.features, "label"])]]
+    rows = {name: int((frame["window"] == name).sum()) for name in windows.named()}
+    for name, window in windows.named().items():
+        if not rows[name]:
+            raise EmptyWindowError(
+                f"the {name} window of {spec.name} has no labelled rows",
+                seen=f"{window.first} to {window.last} as of {as_of}",
+                expected=f"rows in {spec.scored_dataset} with an outcome in {spec.outcome_dataset}",
+                hint=f"ingest {', '.join(sorted({*spec.inputs, spec.outcome_dataset}))} for those days",
+            )
+    manifest = {
+        "model": spec.name,
+        "digest": frame_digest(frame),
+        "as_of": as_of,
+        "windows": windows.as_dict(),
+        "rows": rows,
+        "left_out": _left_out(inputs, outcomes, frame, key) | {"not_known_yet": source.not_known_yet},
+        "tables": source.versions,
+        "drops": source.drops,
+    }
+    return Snapshot(frame, manifest)
+
+
+def build_inputs(
+    spec: ModelSpec,
+    dataset_specs: Mapping[str, DatasetSpec],
+    lake: Lake,
+    first: str,
+    last: str,
+    as_of: str | None = None,
+) -> pd.DataFrame:
+    """Key columns, day and features of every row of the scored dataset from `first` to `last`, in order of day and key.
+
+    As known as of a day, or (None) as the lake stands. A day's rows come out the same whatever other days are asked
+    for with it. Raises SpecError where the feature function breaks its promise.
+    """
+    return _build_inputs(spec, _Source(dataset_specs, lake, as_of), first, last)
+
+
+def read_labels(
+    spec: ModelSpec,
+    dataset_specs: Mapping[str, DatasetSpec],
+    lake: Lake,
+    first: str,
+    last: str,
+    as_of: str | None = None,
+) -> pd.DataFrame:
+    """Key columns of the scored dataset and `label` (0/1), for every outcome known as of a day."""
+    source = _Source(dataset_specs, lake, as_of)
+    return _labels(spec, source.read(spec.outcome_dataset, first, last), source.spec(spec.scored_dataset).key)
+
+
+def save_snapshot(snapshot: Snapshot, root: Path) -> Path:
+    """Write the snapshot under <root>/snapshots/<model>/<digest>/ and return that folder; manifest.json comes last.
+
+    A folder that has its manifest is complete and is left as it is.
+    """
+    folder = _folder(root, snapshot.manifest["model"], snapshot.digest)
+    if (folder / "manifest.json").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{os.getpid()}.partial"
+    snapshot.frame.to_parquet(partial, index=False)
+    os.replace(partial, folder / "frame.parquet")
+    partial.write_text(json.dumps(snapshot.manifest, indent=1, sort_keys=True), "utf-8")
+    os.replace(partial, folder / "manifest.json")
+    return folder
+
+
+def load_snapshot(root: Path, model: str, digest: str) -> Snapshot:
+    """The snapshot with that digest. Raises UnknownNameError if there is none, ParameterError if its content is not
+    what its digest says."""
+    folder = _folder(root, model, digest)
+    if not (folder / "manifest.json").exists():
+        raise UnknownNameError(
+            f"no snapshot {digest[:12]} of {model}",
+            where=folder,
+            hint="take it again: run train_evaluate as of that day",
+        )
+    frame = pd.read_parquet(folder / "frame.parquet")
+    if (seen := frame_digest(frame)) != digest:
+        raise ParameterError(
+            "a snapshot that isn't what its name says",
+            seen=seen,
+            expected=digest,
+            where=folder,
+            hint="the file was altered: move the folder away and run train_evaluate again",
+        )
+    return Snapshot(frame, json.loads((folder / "manifest.json").read_text("utf-8")))
+
+
+class _Source:
+    """Datasets of the lake as known as of a day, each read at one version, noting what was read."""
+
+    def __init__(self, dataset_specs: Mapping[str, DatasetSpec], lake: Lake, as_of: str | None) -> None:
+        self._specs, self._lake, self._as_of = dataset_specs, lake, as_of
+        self.versions: dict[str, int | None] = {}
+        self.drops: dict[str, list[list[str]]] = {}
+        self.not_known_yet = 0
+
+    def spec(self, dataset: str) -> DatasetSpec:
+        if dataset not in self._specs:
+            raise UnknownNameError(
+                f"no dataset named {dataset!r}",
+                expected=f"one of {sorted(self._specs)}",
+                hint=f"add include/datasets/{dataset}.yaml",
+            )
+        return self._specs[dataset]
+
+    def read(self, dataset: str, first: str | None, last: str) -> pd.DataFrame:
+        """The dataset's rows of these event days that were known; its columns and types even when there are none."""
+        spec, table = self.spec(dataset), f"datasets/{dataset}"
+        version = self.versions.setdefault(table, self._lake.version(table))
+        frame = self._lake.read(table, first, last, version=version)
+        if frame.empty:
+            types = {**spec.columns, **_PUBLISHED}
+            return pd.DataFrame({name: pd.Series(dtype=_DTYPES[kind]) for name, kind in types.items()})
+        if self._as_of is not None:
+            known = frame["known_at"] < known_before(self._as_of, spec.zone)
+            self.not_known_yet += int((~known).sum())
+            frame = frame[known]
+        drops = frame[["day", "drop_sha256"]].drop_duplicates().sort_values(["day", "drop_sha256"])
+        self.drops[dataset] = drops.to_numpy().tolist()
+        return frame.reset_index(drop=True)
+
+
+def _build_inputs(spec: ModelSpec, source: _Source, first: str, last: str) -> pd.DataFrame:
+    frames = {
+        name: source.read(name, None if wanted.latest else shift_day(first, -wanted.lookback_days), last)
+        for name, wanted in spec.inputs.items()
+    }
+    key = source.spec(spec.scored_dataset).key
+    build = load_function(spec.feature_function)
+    parts = []
+    for start, end in _stretches(spec, frames, first, last):
+        given = {name: _given(frames[name], wanted, start, end) for name, wanted in spec.inputs.items()}
+        rows = given[spec.scored_dataset]
+        rows = rows[(rows["day"] >= start) & (rows["day"] <= end)].sort_values(["day", *key]).reset_index(drop=True)
+        given[spec.scored_dataset] = rows
+        parts.append(_with_features(spec, rows[[*key, "day"]], build(**given)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _stretches(spec: ModelSpec, frames: Mapping[str, pd.DataFrame], first: str, last: str) -> Iterator[tuple[str, str]]:
+    """The range, cut where a newer partition of reference data begins to hold, so that each row meets the reference
+    data of its own time however many days are built at once."""
+    cuts = {first}
+    for name, wanted in spec.inputs.items():
+        if wanted.latest:
+            cuts |= {day for day in frames[name]["day"].unique() if first < day <= last}
+    starts = sorted(cuts)
+    for start, following in zip(starts, [*starts[1:], None], strict=True):
+        yield start, last if following is None else shift_day(following, -1)
+
+
+def _given(frame: pd.DataFrame, wanted, start: str, end: str) -> pd.DataFrame:
+    """What the feature function gets of one input for the days start to end."""
+    if wanted.latest:
+        known = frame[frame["day"] <= end]
+        return known[known["day"] == known["day"].max()].reset_index(drop=True)
+    return frame[(frame["day"] >= shift_day(start, -wanted.lookback_days)) & (frame["day"] <= end)].reset_index(
+        drop=True
+    )
+
+
+def _with_features(spec: ModelSpec, rows: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
+    """Key and features side by side. A feature that bears a key column's name must be that column."""
+    missing = [name for name in spec.features if name not in features.columns]
+    shared = [name for name in spec.features if name in rows.columns and name not in missing]
+    altered = [name for name in shared if not features[name].equals(rows[name])]
+    if missing or altered or not features.index.equals(rows.index):
+        raise SpecError(
+            f"{spec.feature_function} does not give what {spec.name} asks",
+            seen=f"{len(features)} rows; features missing: {missing}; key columns altered: {altered}",
+            expected=f"{len(rows)} rows on the index of {spec.scored_dataset}, with columns {spec.features}",
+            where=spec.feature_function,
+            hint="mend the feature function, or the features in the model's spec",
+        )
+    numbers = features[list(spec.numeric_features)].astype("float64")
+    texts = features[list(spec.categorical_features)].astype("str")
+    return pd.concat([rows.drop(columns=shared), numbers, texts], axis="columns").assign(
+        **{name: rows[name] for name in shared}
+    )
+
+
+def _labels(spec: ModelSpec, outcomes: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    labels = load_function(spec.label_function)(outcomes)
+    if missing := {*key, "label"} - set(labels.columns):
+        raise SpecError(
+            f"{spec.label_function} does not give what {spec.name} asks",
+            seen=sorted(labels.columns),
+            expected=f"columns {sorted(missing)} too",
+            hint="mend the label function",
+        )
+    labels = labels[[*key, "label"]].astype({"label": "int64"})
+    if not labels["label"].isin([0, 1]).all() or labels.duplicated(key).any():
+        raise SpecError(
+            f"{spec.label_function} gives labels that can't be used",
+            seen=f"values {sorted(labels['label'].unique())[:5]}, {int(labels.duplicated(key).sum())} keys twice",
+            expected="0 or 1, once a key",
+            hint="mend the label function",
+        )
+    return labels.reset_index(drop=True)
+
+
+def _left_out(inputs: pd.DataFrame, outcomes: pd.DataFrame, frame: pd.DataFrame, key: list[str]) -> dict[str, int]:
+    """Rows to score that are not in the snapshot: no outcome known, or an outcome that bears no label."""
+    with_outcome = len(inputs[key].merge(outcomes[key].drop_duplicates(), on=key, how="inner"))
+    return {"no_outcome": len(inputs) - with_outcome, "no_label": with_outcome - len(frame)}
+
+
+def _window_of(day: pd.Series, windows: TrainingWindows) -> pd.Series:
+    names = {day: name for name, window in windows.named().items() for day in days_between(window.first, window.last)}
+    return day.map(names).astype("str")
+
+
+def _folder(root: Path, model: str, digest: str) -> Path:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", model) or not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ParameterError(
+            "not a snapshot's name",
+            seen=f"{model!r}, {digest!r}",
+            expected="a model's name and a sha256 in hex",
+            hint="take the digest from the training run",
+        )
+    return Path(root) / "snapshots" / model / digest

@@ -1,0 +1,87 @@
+"""What moved, whether it hurts, and how sure we are; and the retrain request that may follow."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from ratchet.days import check_day, shift_day
+from ratchet.deployment import Deployment
+from ratchet.digests import digest_of
+from ratchet.errors import EmptyWindowError
+from ratchet.workflow.promotion import load_version, reconcile_alias
+from ratchet.workflow.training import high_water_mark, request_retrain
+
+
+def check_drift(deployment: Deployment, model: str, as_of: str | None = None) -> dict:
+    """Compare the champion's newest scored days with the rows it was judged on, and file a retrain request where the
+    spec says so.
+
+    Window: the spec's `watch.window_days` event days whose outcomes are known as of `as_of` (default: the data's
+    high-water mark). Reference: the champion's judge window, scored by it. Performance: on days whose outcomes have
+    arrived. Once per champion and inputs: a second call returns the first result. Appends to the table
+    drift/<model>; the Evidently page goes to the registry. Returns {status, drifted, share, performance, report, ...}.
+    """
+    from ratchet import drift
+    from ratchet.score import score_frame
+    from ratchet.snapshot import build_inputs, load_snapshot, read_labels
+
+    spec, ledger, lake = deployment.model(model), deployment.ledger, deployment.lake
+    reconcile_alias(deployment, model)
+    champion = ledger.champion(model)
+    if champion is None:
+        return {"status": "no champion", "explanation": f"{model} has no champion yet: nothing to watch"}
+    as_of = check_day(as_of, "as_of") if as_of else high_water_mark(deployment, spec)
+    last = shift_day(as_of, -spec.label_delay_days)
+    first = shift_day(last, 1 - spec.watch.window_days)
+    scored = {day: s for day, s in ledger.scored_days(model).items() if first <= day <= last}
+    if not scored:
+        return {"status": "not enough data", "explanation": f"no scored day between {first} and {last}"}
+
+    key = digest_of([model, champion.version, as_of, {d: s.inputs_digest for d, s in scored.items()}, spec.watch.model_dump()])
+    for known in ledger.checks(model):
+        if known.key == key:
+            return {**known.result, "status": "unchanged", "report": known.report_url}
+
+    predictions = lake.read(f"predictions/{model}", min(scored), max(scored))
+    current = build_inputs(spec, deployment.datasets.good, lake, min(scored), max(scored), as_of)
+    keys = deployment.dataset(spec.scored_dataset).key
+    current = current.merge(predictions[[*keys, "score"]], on=keys, how="inner", validate="one_to_one")
+    challenger = ledger.challenger(model, champion.version)
+    snapshot = load_snapshot(deployment.settings.lake, model, challenger.snapshot)
+    reference = snapshot.frame[snapshot.frame["window"] == "judge"]
+    if reference.empty or current.empty:
+        raise EmptyWindowError(f"{model}: nothing to compare", seen=f"{len(reference)} against {len(current)} rows", hint="score first")
+    reference = reference.assign(
+        score=score_frame(load_version(deployment, model, champion.version), reference, spec)
+    )
+    labels = read_labels(spec, deployment.datasets.good, lake, min(scored), max(scored), as_of)
+    performance = current[[*keys, "day", "score"]].merge(labels[[*keys, "label"]], on=keys, how="inner")
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "drift.html"
+        found = drift.check_drift(spec, reference, current, performance, report_path=page)
+        result = {"window": [min(scored), max(scored)], "as_of": as_of, "version": champion.version, **found.as_dict()}
+        report = deployment.registry.log_report(f"{model}.drift", key, {"drift.html": page}, metrics=found.numbers())
+    _append_history(lake, model, as_of, key, champion.version, found)
+    ledger.record_check(model, as_of, champion.version, key, result, report)
+    requests = [
+        request_retrain(deployment, model, reason=reason, source="drift", actor="check_drift", as_of=as_of,
+                        idempotency_key=digest_of([key, reason]))
+        for reason in found.ask_retrain
+    ]
+    return {**result, "status": "checked", "report": report, "requests": requests}
+
+
+def _append_history(lake, model: str, as_of: str, key: str, version: int, found) -> None:
+    """Add the check to the table drift/<model>: a row per watched column (statistic, threshold, drifted, null shares)
+    and one for performance. Partition: the as-of day. The same check again replaces its own rows only."""
+    import pandas as pd
+
+    table = f"drift/{model}"
+    auc = found.performance
+    rows = [{**vars(column)} for column in found.columns]
+    rows.append({"column": "(performance)", "statistic": auc and auc.value, "current_rows": auc and auc.rows})
+    check = pd.DataFrame(rows).assign(key=key, model_version=version, checked_at=pd.Timestamp.now("UTC").as_unit("us"))
+    known = lake.read(table, as_of, as_of)
+    others = known[known["key"] != key].drop(columns="day") if len(known) else check.iloc[:0]
+    lake.publish(table, as_of, pd.concat([others, check], ignore_index=True).assign(day=as_of))

@@ -1,0 +1,96 @@
+"""Score what is new with the champion, once per partition and version."""
+
+from __future__ import annotations
+
+from ratchet.days import check_day, shift_day
+from ratchet.deployment import Deployment
+from ratchet.digests import digest_of
+from ratchet.errors import UnknownNameError
+from ratchet.specs import ModelSpec
+
+
+def score_partitions(deployment: Deployment, model: str, days: list[str]) -> dict:
+    """Score the given event days with the champion and publish one predictions partition a day.
+
+    A day whose inputs and champion are those of its last scoring is left as it is. Raises UnknownNameError when there
+    is no champion, or when a day has no published partition of the scored dataset. Returns {version, scored,
+    unchanged, rows}.
+    """
+    from ratchet.score import score_days
+    from ratchet.workflow.promotion import load_version, reconcile_alias
+
+    spec, ledger = deployment.model(model), deployment.ledger
+    if not days:
+        return {"version": None, "scored": [], "unchanged": 0, "rows": 0}
+    reconcile_alias(deployment, model)
+    champion = ledger.champion(model)
+    if champion is None:
+        raise UnknownNameError(f"{model} has no champion", hint=f"train and promote one first: {model}.retrain")
+    digests = inputs_digests(deployment, spec, [check_day(day, "days") for day in days])
+    if missing := [day for day in days if day not in digests]:
+        raise UnknownNameError(
+            f"{spec.scored_dataset} has no published partition for some of the days",
+            seen=", ".join(missing),
+            hint=f"ingest them first: {spec.scored_dataset}.ingest_validate",
+        )
+    done = ledger.scored_days(model)
+    todo = {
+        day: digest
+        for day, digest in digests.items()
+        if not (day in done and done[day].inputs_digest == digest and done[day].version == champion.version)
+    }
+    rows = 0
+    if todo:
+        estimator = load_version(deployment, model, champion.version)
+        for scored in score_days(spec, deployment.datasets.good, deployment.lake, estimator, champion, todo):
+            ledger.record_scored(
+                model, scored.day, todo[scored.day], champion.version, scored.rows, scored.table_version
+            )
+            rows += scored.rows
+    return {"version": champion.version, "scored": sorted(todo), "unchanged": len(digests) - len(todo), "rows": rows}
+
+
+def due_days(deployment: Deployment, spec: ModelSpec) -> list[str]:
+    """The event days to score now: published since the first champion's as-of, complete enough, and not yet scored
+    from these inputs. [] without a champion."""
+    ledger = deployment.ledger
+    history = ledger.champion_history(spec.name)
+    if not history:
+        return []
+    first = min(champion.as_of for champion in history)
+    newest = ledger.high_water(spec.scored_dataset)
+    if newest is None or newest < first:
+        return []
+    published = {name: {p.day for p in ledger.partitions(name, first=first)} for name in spec.score_when.complete}
+    patience = shift_day(newest, -spec.score_when.or_after_days)
+    ready = [
+        partition.day
+        for partition in ledger.partitions(spec.scored_dataset, first=first)
+        if partition.day <= patience or all(partition.day in days for days in published.values())
+    ]
+    done, digests = ledger.scored_days(spec.name), inputs_digests(deployment, spec, ready)
+    return [day for day in sorted(digests) if day not in done or done[day].inputs_digest != digests[day]]
+
+
+def inputs_digests(deployment: Deployment, spec: ModelSpec, days: list[str]) -> dict[str, str]:
+    """For each day that has a scored partition, a digest of all partitions its features are made from."""
+    if not days:
+        return {}
+    by_dataset = {}
+    for name, wanted in spec.inputs.items():
+        first = None if wanted.latest else shift_day(min(days), -wanted.lookback_days)
+        last = None if wanted.latest else max(days)
+        by_dataset[name] = {p.day: p.digest for p in deployment.ledger.partitions(name, first=first, last=last)}
+    return {
+        day: digest_of({name: _relevant(by_dataset[name], day, wanted) for name, wanted in spec.inputs.items()})
+        for day in days
+        if day in by_dataset[spec.scored_dataset]
+    }
+
+
+def _relevant(partitions: dict[str, str], day: str, wanted) -> list:
+    if wanted.latest:
+        known = [known_day for known_day in partitions if known_day <= day]
+        return [partitions[max(known)]] if known else []
+    first = shift_day(day, -wanted.lookback_days)
+    return [partitions[d] for d in sorted(partitions) if first <= d <= day]

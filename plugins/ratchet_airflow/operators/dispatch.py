@@ -1,0 +1,31 @@
+"""Dispatch in Airflow: read what is due from the ledger; the mapped task after it starts each run, once."""
+
+from __future__ import annotations
+
+from airflow.sdk import BaseOperator
+
+from ratchet.deployment import get_deployment
+
+
+class ListDueOperator(BaseOperator):
+    """List the runs to start now (`ratchet.workflow.dispatch`), as arguments of TriggerDagRunOperator.
+
+    Run ids are deterministic, so a run that another sweep started first is found and skipped. The runs started carry
+    addresses only and read again what decides.
+    """
+
+    def execute(self, context) -> list[dict]:
+        from ratchet.workflow.dispatch import list_due, runs_to_start
+
+        ti = context["ti"]
+
+        def state_of(dag_id: str, run_id: str) -> str:
+            if not ti.get_dr_count(dag_id, run_ids=[run_id]):
+                return "none"
+            return "failed" if ti.get_dr_count(dag_id, run_ids=[run_id], states=["failed"]) else "there"
+
+        start, given_up = runs_to_start(list_due(get_deployment()), state_of)
+        for item in given_up:
+            self.log.error("given up after every attempt failed: %s %s", item.dag_id, item.key)
+        self.log.info("due now: %s", start or "nothing")
+        return start

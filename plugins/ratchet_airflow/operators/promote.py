@@ -1,0 +1,108 @@
+"""The gate, the approval, the promotion and the rollback in Airflow. What decides is in the ledger, never in XCom."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from airflow.providers.standard.exceptions import HITLTimeoutError
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from ratchet.deployment import Deployment, get_deployment
+from ratchet_airflow.links import MlflowLink
+from ratchet_airflow.operators.step import ModelStepOperator
+from ratchet_airflow.params import asked_by, checked_params
+
+
+class JudgeChallengerOperator(ModelStepOperator):
+    """Put the challenger through the gate (`ratchet.workflow.promotion.judge_challenger`)."""
+
+    def step(self, deployment: Deployment, params: dict, context) -> dict:
+        from ratchet.workflow.promotion import judge_challenger
+
+        return judge_challenger(deployment, self.model, params["version"])
+
+
+class ApprovePromotionOperator(ApprovalOperator):
+    """Ask a named person, and record the answer in the ledger when it comes; promotion reads only that record.
+
+    Skipped, with the gate's reason, when the verdict isn't PROMOTE. The question is made here, from the ledger, so
+    that an edited XCom can't change what the approver reads. No default answer: unanswered in time, it fails.
+    """
+
+    def __init__(self, *, model: str, **kwargs) -> None:
+        super().__init__(subject=f"Promote a version of {model}?", body="", **kwargs)
+        self.model = model
+
+    def execute(self, context):
+        from ratchet.workflow.promotion import approval_question, ask_approval
+
+        deployment, version = get_deployment(), checked_params(context)["version"]
+        question = approval_question(deployment, self.model, version)
+        if question["verdict"] != "PROMOTE":
+            raise AirflowSkipException(f"version {version}: {question['verdict']}: {question['why']}")
+        ti = context["ti"]
+        ask_approval(
+            deployment,
+            self.model,
+            version,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            try_number=ti.try_number,
+        )
+        self.subject, self.body = question["subject"], question["body"]
+        return super().execute(context)
+
+    def execute_complete(self, context, event):
+        from ratchet.workflow.promotion import approval_question, record_answer
+
+        deployment, version, ti = get_deployment(), checked_params(context)["version"], context["ti"]
+        try:
+            answer = super().execute_complete(context, event)
+        except HITLTimeoutError:
+            deployment.ledger.expire_approvals(self.model, datetime.now(UTC))
+            raise
+        user = answer["responded_by_user"] or {}
+        at = answer["responded_at"]
+        recorded = record_answer(
+            deployment,
+            self.model,
+            version,
+            verdict_digest=approval_question(deployment, self.model, version)["verdict_digest"],
+            answer=answer["chosen_options"][0],
+            responded_by=user.get("name"),
+            responded_by_id=user.get("id"),
+            responded_at=datetime.fromisoformat(at) if isinstance(at, str) else at,
+            run_id=ti.run_id,
+            try_number=ti.try_number,
+        )
+        self.log.info("answer on record: %s", recorded)
+        return recorded
+
+
+class PromoteChallengerOperator(ModelStepOperator):
+    """Move the champion pointer if the ledger holds all it takes (`ratchet.workflow.promotion.promote_challenger`)."""
+
+    operator_extra_links = (MlflowLink(),)
+
+    def step(self, deployment: Deployment, params: dict, context) -> dict:
+        from ratchet.workflow.promotion import promote_challenger
+
+        return promote_challenger(deployment, self.model, params["version"])
+
+
+class RollbackChampionOperator(ModelStepOperator):
+    """Move the champion pointer back (`ratchet.workflow.promotion.rollback_champion`)."""
+
+    def step(self, deployment: Deployment, params: dict, context) -> dict:
+        from ratchet.workflow.promotion import rollback_champion
+
+        return rollback_champion(
+            deployment,
+            self.model,
+            to_version=params["to_version"],
+            actor=asked_by(context),
+            reason=params["reason"],
+            run_id=context["ti"].run_id,
+        )

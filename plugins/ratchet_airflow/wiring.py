@@ -1,0 +1,49 @@
+"""What every DAG file shares: the specs as they stand at parse time, and the arguments that all our DAGs agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import lru_cache
+
+from airflow.sdk import get_parsing_context
+
+from ratchet.deployment import Deployment, get_deployment
+from ratchet.specs import DatasetSpec, ModelSpec
+
+
+@lru_cache(maxsize=1)
+def deployment() -> Deployment:
+    """The deployment, for its specs only: parsing opens no ledger, lake or registry."""
+    return get_deployment()
+
+
+def dataset_specs(kind: str) -> Iterator[DatasetSpec]:
+    """The good dataset specs whose `<name>.<kind>` DAG is wanted by this parse."""
+    return (spec for spec in deployment().datasets.good.values() if _wanted(f"{spec.name}.{kind}"))
+
+
+def model_specs(kind: str) -> Iterator[ModelSpec]:
+    """The good model specs whose `<name>.<kind>` DAG is wanted by this parse."""
+    return (spec for spec in deployment().models.good.values() if _wanted(f"{spec.name}.{kind}"))
+
+
+def dag_arguments(spec: DatasetSpec | ModelSpec, kind: str, runbook: str) -> dict:
+    """Arguments of DAG(): id, runbook, owner, tags and retries. `runbook` may speak of {name}.
+
+    Library errors say what is wrong for good, so they aren't retried (see StepOperator); what dies otherwise is.
+    """
+    return {
+        "dag_id": f"{spec.name}.{kind}",
+        "description": (runbook.strip().splitlines() or [""])[0].replace("{name}", spec.name),
+        "doc_md": runbook.replace("{name}", spec.name),
+        "tags": ["ratchet", kind, spec.name, *spec.tags],
+        "default_args": {"owner": spec.owner, "retries": 2, "retry_delay": timedelta(seconds=10)},
+        "catchup": False,
+        "max_active_runs": 1,
+    }
+
+
+def _wanted(dag_id: str) -> bool:
+    """A task start parses its file again for one DAG: build only that one."""
+    return get_parsing_context().dag_id in (None, dag_id)

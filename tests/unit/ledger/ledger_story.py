@@ -1,0 +1,90 @@
+"""What tests tell a ledger: a model's life in few words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ratchet.ledger import Approval, Challenger, Champion, Ledger, Verdict
+from ratchet.settings import Settings
+
+MODEL = "flight_delay"
+
+
+def settings_for(url: str, folder: Path) -> Settings:
+    return Settings(
+        home=folder,
+        var=folder,
+        ledger_url=url,
+        ledger_key_file=folder / "secrets" / "ledger.key",
+        ledger_head_file=folder / "elsewhere" / "ledger.head",
+        mlflow_tracking_uri="",
+    )
+
+
+def tamper(ledger: Ledger, *statements: str) -> None:
+    """Change the database behind the ledger's back, as one who can reach it but has no key."""
+    with ledger._chain.database.write() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+@dataclass
+class Story:
+    ledger: Ledger
+    now: datetime
+
+    def register(self, version: int, as_of: str | None = None) -> Challenger:
+        return self.ledger.register_challenger(
+            MODEL,
+            identity=f"identity-{version}",
+            version=version,
+            mlflow_run_id=f"run-{version}",
+            snapshot="s" * 64,
+            as_of=as_of or f"2013-04-{version:02d}",
+            windows={"train": ["2013-01-01", "2013-02-28"]},
+            metrics={"roc_auc": 0.7, "rows": 10},
+            batch_id=None,
+            model_digest=f"model-digest-{version}",
+        )
+
+    def judge(self, version: int, verdict: str = "PROMOTE") -> Verdict:
+        champion = self.ledger.champion(MODEL)
+        epoch, reigning = (champion.epoch, champion.version) if champion else (0, None)
+        checks = [{"name": "minimum", "passed": True, "value": 0.7}]
+        return self.ledger.record_verdict(
+            MODEL, version, epoch, reigning, verdict, checks, digest=f"verdict-{version}-{epoch}"
+        )
+
+    def ask(self, version: int, digest: str, run: str = "run-1", try_number: int = 1, by: str = "anna") -> Approval:
+        expires_at = self.now + timedelta(hours=72)
+        dag, task = f"{MODEL}.promote", "approve"
+        return self.ledger.ask_approval(MODEL, version, digest, by, dag, run, task, try_number, expires_at)
+
+    def answer(self, version: int, digest: str, said: str = "Approve", **how: object) -> Approval:
+        how = {"by": "bert", "at": self.now, "run": "run-1", "try_number": 1, **how}
+        return self.ledger.record_answer(
+            MODEL, version, digest, said, how["by"], how["by"], how["at"], how["run"], how["try_number"]
+        )
+
+    def approved(self, version: int) -> Verdict:
+        """A challenger that is judged, asked about and approved: all but promoted."""
+        self.register(version)
+        verdict, run = self.judge(version), f"run-{version}"
+        self.ask(version, verdict.digest, run)
+        self.answer(version, verdict.digest, run=run)
+        return verdict
+
+    def promote(self, version: int, expected_epoch: int, **how: object) -> Champion:
+        how = {"allowed_approvers": ["bert"], "four_eyes": True, "now": self.now, **how}
+        return self.ledger.promote(MODEL, version, expected_epoch, **how)
+
+    def two_champions(self) -> None:
+        """Version 1 was champion (epoch 1), version 2 is (epoch 2)."""
+        for version in (1, 2):
+            self.approved(version)
+            self.promote(version, version - 1)
+
+    def rollback(self, to_version: int | None, expected_epoch: int, actor: str = "carl") -> Champion:
+        return self.ledger.rollback(MODEL, to_version, actor, "scores went wrong", expected_epoch)

@@ -1,0 +1,286 @@
+"""A ratchet turns one way: the champion moves by verdict and answer, or back to where it was. S5, C5, C8, K3."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from ledger_story import MODEL
+from ratchet.errors import ApprovalError, ConflictError, ParameterError, UnknownNameError
+
+
+def refused(story, error, version=1, expected_epoch=0, **how):
+    """The promotion raises `error`, and champion and chain stay as they are."""
+    before = story.ledger.champion(MODEL), story.ledger.verify()
+    with pytest.raises(error) as caught:
+        story.promote(version, expected_epoch, **how)
+    assert (story.ledger.champion(MODEL), story.ledger.verify()) == before
+    return str(caught.value)
+
+
+def test_a_challenger_is_registered_once_per_identity(story):
+    first = story.register(1)
+    assert first.status == "registered" and first.windows == {"train": ["2013-01-01", "2013-02-28"]}
+    assert first.metrics == {"roc_auc": 0.7, "rows": 10}
+    again = story.ledger.register_challenger(
+        MODEL, "identity-1", 9, "other run", "s", "2013-04-09", {}, {}, None, "other digest"
+    )
+    assert again == first == story.ledger.challenger(MODEL, 1)
+    assert story.ledger.challenger_by_identity(MODEL, "identity-1") == first
+    assert story.ledger.challenger_by_identity(MODEL, "identity-9") is None
+    assert story.ledger.challengers(MODEL) == [first]
+    with pytest.raises(ConflictError, match="another challenger"):
+        story.ledger.register_challenger(MODEL, "identity-2", 1, "run", "s", "2013-04-09", {}, {}, None, "digest")
+
+
+def test_a_verdict_is_recorded_once_per_epoch_and_moves_the_status(story):
+    for version, verdict, status in [(1, "PROMOTE", "registered"), (2, "HOLD", "held"), (3, "REJECT", "rejected")]:
+        story.register(version)
+        kept = story.judge(version, verdict)
+        assert story.judge(version, "HOLD") == kept == story.ledger.verdict(MODEL, version)
+        assert story.ledger.challenger(MODEL, version).status == status
+    assert kept.checks == [{"name": "minimum", "passed": True, "value": 0.7}]
+
+
+def test_a_verdict_against_a_champion_of_the_past_is_a_conflict(story):
+    story.two_champions()
+    story.register(3)
+    for epoch, version in [(1, 1), (0, None), (2, 1), (3, 2)]:
+        with pytest.raises(ConflictError, match="another by now"):
+            story.ledger.record_verdict(MODEL, 3, epoch, version, "PROMOTE", [], "digest")
+    assert story.ledger.verdict(MODEL, 3) is None
+
+
+def test_unknown_versions_and_verdicts_are_named(story):
+    with pytest.raises(UnknownNameError, match="version 7"):
+        story.ledger.challenger(MODEL, 7)
+    with pytest.raises(UnknownNameError, match="version 7"):
+        story.judge(7)
+    with pytest.raises(UnknownNameError, match="version 7"):
+        story.promote(7, 0)
+    story.register(1)
+    with pytest.raises(ParameterError, match="MAYBE"):
+        story.judge(1, "MAYBE")
+
+
+def test_the_first_champion_takes_a_verdict_and_an_answer(story):
+    assert story.ledger.champion(MODEL) is None
+    verdict = story.approved(1)
+    assert story.ledger.challenger(MODEL, 1).status == "awaiting_approval"
+    champion = story.promote(1, 0)
+    assert (champion.version, champion.epoch, champion.how, champion.actor) == (1, 1, "promotion", "bert")
+    assert (champion.as_of, champion.model_digest) == ("2013-04-01", "model-digest-1")
+    assert (champion.verdict_digest, champion.moved_at) == (verdict.digest, story.now)
+    assert story.ledger.champion(MODEL) == champion
+    assert story.ledger.challenger(MODEL, 1).status == "promoted"
+
+
+def test_k3_promoting_again_changes_nothing(story):
+    story.approved(1)
+    champion, entries = story.promote(1, 0), story.ledger.verify().entries
+    assert story.promote(1, 0, now=story.now + timedelta(hours=1)) == champion
+    assert story.ledger.verify().entries == entries
+
+
+@pytest.mark.parametrize("verdict", [None, "HOLD", "REJECT"])
+def test_s5_without_a_passed_gate_nothing_is_asked_and_nothing_moves(story, verdict):
+    story.register(1)
+    digest = story.judge(1, verdict).digest if verdict else "made up"
+    with pytest.raises(ApprovalError):
+        story.ask(1, digest)
+    assert (verdict or "no verdict") in refused(story, ApprovalError)
+
+
+def test_s5_without_an_answer_nothing_moves(story):
+    story.register(1)
+    verdict = story.judge(1)
+    assert "no answer" in refused(story, ApprovalError)
+    story.ask(1, verdict.digest)
+    assert "no answer" in refused(story, ApprovalError)
+    assert story.ledger.approval(MODEL, 1, verdict.digest).answer is None
+
+
+@pytest.mark.parametrize("nobody", [None, "", " "])
+def test_s5_an_answer_of_nobody_is_none(story, nobody):
+    story.register(1)
+    digest = story.judge(1).digest
+    story.ask(1, digest)
+    with pytest.raises(ApprovalError, match="nobody answered"):
+        story.answer(1, digest, by=nobody)
+    refused(story, ApprovalError)
+
+
+def test_s5_who_is_not_allowed_cannot_approve(story):
+    story.approved(1)
+    assert "Approve by bert" in refused(story, ApprovalError, allowed_approvers=["dora"])
+    refused(story, ApprovalError, allowed_approvers=[])
+
+
+def test_s5_who_asked_cannot_approve_where_four_eyes_are_required(story):
+    story.register(1)
+    digest = story.judge(1).digest
+    story.ask(1, digest, by="bert")
+    story.answer(1, digest, by="bert")
+    assert "asked for it" in refused(story, ApprovalError)
+    assert story.promote(1, 0, four_eyes=False).version == 1
+
+
+def test_s5_having_somebody_else_ask_again_does_not_help_who_asked_first(story):
+    story.register(1)
+    digest = story.judge(1).digest
+    story.ask(1, digest, run="run-1", by="bert")
+    story.ask(1, digest, run="run-2", by="anna")
+    story.answer(1, digest, run="run-2", by="bert")
+    assert "asked for it" in refused(story, ApprovalError)
+
+
+def test_s5_a_late_answer_promotes_nothing(story):
+    story.register(1)
+    digest = story.judge(1).digest
+    question = story.ask(1, digest)
+    story.answer(1, digest, at=question.expires_at)
+    assert story.ledger.challenger(MODEL, 1).status == "expired"
+    assert "one before" in refused(story, ApprovalError)
+
+
+def test_s5_a_refusal_is_final_for_its_verdict(story):
+    story.register(1)
+    digest = story.judge(1).digest
+    story.ask(1, digest)
+    kept = story.answer(1, digest, "Reject")
+    assert story.ledger.challenger(MODEL, 1).status == "refused"
+    assert "Reject by bert" in refused(story, ApprovalError)
+    with pytest.raises(ApprovalError, match="was refused"):
+        story.ask(1, digest, run="run-2")
+    with pytest.raises(ConflictError, match="has been answered"):
+        story.answer(1, digest, "Approve")
+    assert story.ledger.approval(MODEL, 1, digest) == kept == story.answer(1, digest, "Reject")
+
+
+def test_s5_an_answer_to_another_verdict_run_or_try_is_none(story):
+    story.register(1)
+    digest = story.judge(1).digest
+    story.ask(1, digest)
+    for wrong in ({"run": "run-2"}, {"try_number": 2}):
+        with pytest.raises(ApprovalError, match="nothing was asked"):
+            story.answer(1, digest, **wrong)
+    with pytest.raises(ApprovalError, match="nothing was asked"):
+        story.answer(1, "another digest")
+    with pytest.raises(ParameterError, match="Perhaps"):
+        story.answer(1, digest, "Perhaps")
+    refused(story, ApprovalError)
+
+
+def test_s5_a_cleared_question_is_not_asked_again(story):
+    story.register(1)
+    digest = story.judge(1).digest
+    question = story.ask(1, digest)
+    assert story.ask(1, digest) == question
+    with pytest.raises(ApprovalError, match="asked before"):
+        story.ask(1, digest, try_number=2)
+    story.register(2)
+    with pytest.raises(ApprovalError, match="asked before"):
+        story.ask(2, story.judge(2).digest, run="run-1")
+
+
+def test_s5_an_approval_of_an_older_verdict_does_not_carry_over(story):
+    story.register(2)
+    old = story.judge(2)
+    story.ask(2, old.digest, "run-2")
+    story.answer(2, old.digest, run="run-2")
+    story.approved(1)
+    story.promote(1, 0)  # the champion moves: version 2 has to be judged again
+    new = story.judge(2)
+    assert new.champion_epoch == 1 and new.digest != old.digest
+    assert "no answer" in refused(story, ApprovalError, version=2, expected_epoch=1)
+    refused(story, ConflictError, version=2, expected_epoch=0)
+
+
+def test_c8_a_promotion_that_comes_second_is_a_conflict(story):
+    story.approved(1)
+    story.approved(2)
+    story.promote(1, 0)
+    refused(story, ConflictError, version=2, expected_epoch=0)
+    refused(story, ConflictError, version=2, expected_epoch=1)
+    with pytest.raises(ConflictError, match="judge it again"):
+        story.ask(2, story.ledger.verdict(MODEL, 2).digest, "run-9")
+
+
+def test_k6_a_promotion_that_wakes_after_a_rollback_changes_nothing(story):
+    story.two_champions()
+    story.rollback(None, 2)
+    refused(story, ConflictError, version=2, expected_epoch=1)
+    assert story.ledger.champion(MODEL).version == 1
+
+
+def test_rollback_goes_back_and_the_same_way_forth(story):
+    story.two_champions()
+    back = story.rollback(None, 2)
+    assert (back.version, back.epoch, back.how, back.actor) == (1, 3, "rollback", "carl")
+    assert (back.reason, back.model_digest) == ("scores went wrong", "model-digest-1")
+    assert story.rollback(None, 3).version == 2
+    assert story.rollback(1, 4).version == 1
+    assert [move.version for move in story.ledger.champion_history(MODEL)] == [1, 2, 1, 2, 1]
+    assert story.ledger.verify().ok
+
+
+def test_k3_rolling_back_again_with_the_same_epoch_changes_nothing(story):
+    story.two_champions()
+    back = story.rollback(None, 2)
+    assert story.rollback(None, 2) == back == story.rollback(1, 2)
+    with pytest.raises(ConflictError, match="has moved"):
+        story.rollback(None, 2, actor="dora")
+
+
+def test_rollback_goes_only_to_what_was_champion(story):
+    with pytest.raises(UnknownNameError, match="no champion"):
+        story.rollback(None, 0)
+    story.approved(1)
+    story.promote(1, 0)
+    with pytest.raises(ApprovalError, match="no other version"):
+        story.rollback(None, 1)
+    story.approved(2)
+    with pytest.raises(ApprovalError, match="never was champion"):
+        story.rollback(2, 1)
+    with pytest.raises(UnknownNameError, match="version 9"):
+        story.rollback(9, 1)
+    with pytest.raises(ConflictError, match="has moved"):
+        story.rollback(None, 0)
+    assert story.rollback(1, 1) == story.rollback(1, 0) == story.ledger.champion(MODEL)
+    assert len(story.ledger.champion_history(MODEL)) == 1
+
+
+def test_models_do_not_touch_each_other(story):
+    story.two_champions()
+    assert story.ledger.champion("other") is None and story.ledger.champion_history("other") == []
+    with pytest.raises(UnknownNameError):
+        story.ledger.rollback("other", 1, "carl", "why", 0)
+
+
+def to_judge(story):
+    return [challenger.version for challenger in story.ledger.challengers_to_judge(MODEL)]
+
+
+def test_c3_what_is_to_be_judged_is_read_from_state_alone(story):
+    for version, verdict in [(1, None), (2, "HOLD"), (3, "REJECT"), (4, "PROMOTE"), (5, None)]:
+        story.register(version)
+        if verdict:
+            story.judge(version, verdict)
+    assert to_judge(story) == [5, 4, 1]
+    digest = story.ledger.verdict(MODEL, 4).digest
+    story.ask(4, digest)
+    assert to_judge(story) == [5, 4, 1]
+    story.answer(4, digest)
+    story.promote(4, 0)
+    assert to_judge(story) == [5, 2, 1]  # what was held is judged again, against the new champion
+
+
+def test_c3_a_question_that_nobody_answers_expires(story):
+    story.register(1)
+    digest = story.judge(1).digest
+    question = story.ask(1, digest)
+    assert story.ledger.expire_approvals(MODEL, story.now) == []
+    assert story.ledger.expire_approvals(MODEL, question.expires_at) == [question]
+    assert story.ledger.expire_approvals(MODEL, question.expires_at) == []
+    assert story.ledger.challenger(MODEL, 1).status == "expired" and to_judge(story) == []
+    assert story.ledger.verify().ok

@@ -1,0 +1,123 @@
+"""The broker: one training for many requests, and each suppressed request on record."""
+
+from __future__ import annotations
+
+import pytest
+from ledger_story import MODEL
+from ratchet.errors import ConflictError, ParameterError, UnknownNameError
+
+
+def ask(ledger, as_of="2013-04-01", recipe="recipe", source="drift", **more):
+    return ledger.request_retrain(MODEL, as_of, "it drifted", source, "check_drift", recipe, **more)
+
+
+def test_a_request_opens_a_batch(ledger):
+    outcome = ask(ledger)
+    batch = ledger.batch(outcome.batch_id)
+    assert outcome.status == "accepted" and ledger.open_batches() == [batch] == ledger.batches(MODEL)
+    assert (batch.status, batch.as_of, batch.recipe, batch.attempts) == ("open", "2013-04-01", "recipe", 0)
+    request = ledger.request(outcome.id)
+    assert (request.reason, request.source, request.batch_id) == ("it drifted", "drift", batch.id)
+
+
+def test_c2_the_same_key_gives_the_same_answer_and_files_nothing(ledger):
+    first = ask(ledger, idempotency_key="k")
+    assert ask(ledger, idempotency_key="k", as_of="2013-05-01") == first
+    assert [request.id for request in ledger.requests(MODEL)] == [first.id]
+    other_model = ledger.request_retrain("other", "2013-04-01", "why", "api", "eve", "recipe", idempotency_key="k")
+    assert other_model.id != first.id
+
+
+def test_requests_for_the_same_training_share_one_batch_at_every_stage(ledger):
+    batch = ask(ledger).batch_id
+    assert "will do" in ask(ledger, source="api").explanation
+    ledger.start_batch(batch, "run-1")
+    assert "run-1" in ask(ledger, source="person").explanation
+    ledger.finish_batch(batch, "done", 3)
+    last = ask(ledger)
+    assert (last.status, last.batch_id) == ("merged", batch) and "version 3" in last.explanation
+    assert len(ledger.requests(MODEL)) == 4 and len(ledger.batches(MODEL)) == 1
+
+
+def test_an_open_batch_takes_in_another_recipe_of_its_day_and_a_started_one_does_not(ledger):
+    batch = ask(ledger).batch_id
+    assert ask(ledger, recipe="new recipe").batch_id == batch
+    ledger.start_batch(batch, "run-1")
+    assert ask(ledger, recipe="new recipe").status == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("as_of", "status"),
+    [("2013-04-07", "suppressed"), ("2013-04-08", "accepted"), ("2013-03-01", "suppressed")],
+)
+def test_c7_within_the_cool_down_a_request_is_suppressed_and_on_record(ledger, as_of, status):
+    ask(ledger, cool_down_days=7)
+    outcome = ask(ledger, as_of, cool_down_days=7)
+    assert outcome.status == status == ledger.request(outcome.id).status
+    if status == "suppressed":
+        assert outcome.batch_id is None and "2013-04-01" in ledger.request(outcome.id).explanation
+        assert ledger.events(limit=1)[0].payload["status"] == "suppressed"
+
+
+def test_a_person_is_never_held_back_and_starts_no_cool_down(ledger):
+    assert ask(ledger, "2013-04-01", source="person", cool_down_days=7).status == "accepted"
+    assert ask(ledger, "2013-04-02", cool_down_days=7).status == "accepted"
+    assert ask(ledger, "2013-04-03", source="person", cool_down_days=7).status == "accepted"
+    assert ask(ledger, "2013-04-04", cool_down_days=7).status == "suppressed"
+
+
+def test_a_failed_batch_starts_no_cool_down_and_makes_way(ledger):
+    first = ask(ledger, cool_down_days=7).batch_id
+    ledger.start_batch(first, "run-1")
+    ledger.finish_batch(first, "failed")
+    second = ask(ledger, cool_down_days=7)
+    assert second.status == "accepted" and second.batch_id != first
+    with pytest.raises(ConflictError, match="in its place"):
+        ledger.start_batch(first, "run-2")
+
+
+def test_a_batch_goes_from_open_to_done(ledger):
+    batch = ask(ledger).batch_id
+    started = ledger.start_batch(batch, "run-1")
+    assert (started.status, started.run_id, started.attempts) == ("started", "run-1", 1)
+    assert ledger.start_batch(batch, "run-1") == started
+    assert ledger.open_batches() == [started]
+    taken_over = ledger.start_batch(batch, "run-2")
+    assert (taken_over.run_id, taken_over.attempts) == ("run-2", 2)
+    done = ledger.finish_batch(batch, "done", 4)
+    assert (done.status, done.challenger_version) == ("done", 4)
+    assert done == ledger.finish_batch(batch, "done", 4) == ledger.start_batch(batch, "run-3")
+    assert ledger.open_batches() == []
+
+
+def test_a_batch_is_closed_once(ledger):
+    batch = ask(ledger).batch_id
+    with pytest.raises(ConflictError):
+        ledger.finish_batch(batch, "done", 1)
+    ledger.start_batch(batch, "run-1")
+    ledger.finish_batch(batch, "done", 1)
+    for status, version in [("done", 2), ("failed", None)]:
+        with pytest.raises(ConflictError):
+            ledger.finish_batch(batch, status, version)
+    assert ledger.batch(batch).challenger_version == 1
+
+
+def test_a_failed_batch_can_be_started_again(ledger):
+    batch = ask(ledger).batch_id
+    ledger.finish_batch(batch, "failed")
+    assert ledger.start_batch(batch, "run-2").status == "started"
+
+
+def test_unknown_ids_and_wrong_words_are_named(ledger):
+    with pytest.raises(UnknownNameError, match="no batch 'b9'"):
+        ledger.batch("b9")
+    with pytest.raises(UnknownNameError, match="no retrain request 'r9'"):
+        ledger.request("r9")
+    with pytest.raises(ParameterError, match="as_of"):
+        ask(ledger, as_of="yesterday")
+    with pytest.raises(ParameterError, match="actor"):
+        ledger.request_retrain(MODEL, "2013-04-01", "why", "api", "", "recipe")
+    with pytest.raises(ParameterError, match="cool_down_days"):
+        ask(ledger, cool_down_days=-1)
+    with pytest.raises(ParameterError, match="cancelled"):
+        ledger.finish_batch(ask(ledger).batch_id, "cancelled")

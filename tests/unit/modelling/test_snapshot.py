@@ -1,0 +1,172 @@
+import json
+
+import pandas as pd
+import pytest
+
+from ratchet.digests import frame_digest
+from ratchet.errors import EmptyWindowError, ParameterError, SpecError, UnknownNameError
+from ratchet.lake import Lake
+from ratchet.snapshot import build_inputs, load_snapshot, read_labels, save_snapshot, take_snapshot
+from ratchet.specs import Input, Windows
+from ratchet.windows import training_windows
+
+WINDOWS = training_windows(Windows(validate_days=4, judge_days=5), "2013-03-01", "2013-03-21", 1)
+
+
+def test_a_snapshot_holds_the_labelled_rows_of_its_windows(snapshot, spec, made):
+    frame, manifest = snapshot.frame, snapshot.manifest
+    assert set(frame.columns) == {
+        "carrier",
+        "flight",
+        "origin",
+        "sched_dep_at",
+        "day",
+        "window",
+        "label",
+        *spec.features,
+    }
+    assert manifest["rows"] == frame["window"].value_counts().to_dict()
+    assert sum(manifest["rows"].values()) == int(made["outcomes"]["arr_delay"].notna().sum())
+    for name, window in WINDOWS.named().items():
+        days = frame.loc[frame["window"] == name, "day"]
+        assert (days.min(), days.max()) == (window.first, window.last)
+    assert json.loads(json.dumps(manifest, allow_nan=False)) == manifest
+    assert manifest["left_out"] == {
+        "no_outcome": 0,
+        "no_label": int(made["outcomes"]["arr_delay"].isna().sum()),
+        "not_known_yet": 0,
+    }
+    assert manifest["tables"]["datasets/flights"] == 0
+    assert ["2013-03-01", "planes-2013-03-01"] in manifest["drops"]["planes"]
+
+
+def test_only_what_was_known_as_of_the_day_is_in(spec, datasets, lake, made):
+    """The outcomes of a day come on the next evening: as of that very day they are not known."""
+    as_of = read_labels(spec, datasets, lake, "2013-03-01", "2013-03-20", "2013-03-12")
+    known = made["outcomes"].query("day <= '2013-03-11' and arr_delay.notna()")
+    assert len(as_of) == len(known)
+    early = build_inputs(spec, datasets, lake, "2013-03-12", "2013-03-12", "2013-03-11")
+    late = build_inputs(spec, datasets, lake, "2013-03-12", "2013-03-12", "2013-03-13")
+    noon = early["dep_hour"] > 12
+    assert len(early) == len(late) == 60
+    assert early.loc[noon, "temp"].isna().all() and late.loc[noon, "temp"].notna().all()
+
+
+def test_rows_restated_after_the_as_of_day_are_left_out_and_counted(spec, datasets, lake, made):
+    late = made["outcomes"].query("day == '2013-03-05'").assign(known_at=pd.Timestamp("2013-06-01", tz="UTC"))
+    lake.publish("datasets/outcomes", "2013-03-05", late.assign(drop_sha256="late"), {})
+    left_out = take_snapshot(spec, datasets, lake, "2013-03-21", WINDOWS).manifest["left_out"]
+    assert left_out["not_known_yet"] == 60 and left_out["no_outcome"] == 60
+
+
+def test_the_digest_is_of_content_not_of_where_it_lies(spec, datasets, made, tmp_path, snapshot, fill):
+    elsewhere = Lake(tmp_path / "elsewhere")
+    shuffled = {name: frame.sample(frac=1, random_state=5) for name, frame in made.items()}
+    for days in (["2013-03-01", "2013-03-20"], WINDOWS.train.days(), None):
+        fill(elsewhere, shuffled, days)
+    again = take_snapshot(spec, datasets, elsewhere, "2013-03-21", WINDOWS)
+    assert again.digest == snapshot.digest
+    assert again.manifest["tables"] != snapshot.manifest["tables"]
+    pd.testing.assert_frame_equal(again.frame, snapshot.frame)
+
+
+def test_the_digest_moves_when_one_value_or_one_window_does(spec, datasets, lake, made, snapshot):
+    windows = training_windows(Windows(validate_days=5, judge_days=4), "2013-03-01", "2013-03-21", 1)
+    assert take_snapshot(spec, datasets, lake, "2013-03-21", windows).digest != snapshot.digest
+    day = made["flights"].query("day == '2013-03-05'").copy()
+    day.iloc[0, day.columns.get_loc("distance")] += 1
+    lake.publish("datasets/flights", "2013-03-05", day.assign(drop_sha256="x"), {})
+    assert take_snapshot(spec, datasets, lake, "2013-03-21", WINDOWS).digest != snapshot.digest
+
+
+def test_training_and_scoring_see_the_same_features(spec, datasets, lake, snapshot):
+    """Day by day, in one go, or in a snapshot: no training-serving skew, also over the clock change."""
+    whole = build_inputs(spec, datasets, lake, "2013-03-01", "2013-03-20", "2013-03-21")
+    daily = [build_inputs(spec, datasets, lake, day, day) for day in sorted(whole["day"].unique())]
+    pd.testing.assert_frame_equal(pd.concat(daily, ignore_index=True), whole)
+    key = ["carrier", "flight", "origin", "sched_dep_at"]
+    columns = [*dict.fromkeys([*key, *spec.features])]
+    trained = whole.merge(snapshot.frame[key], on=key)[columns]
+    pd.testing.assert_frame_equal(trained, snapshot.frame[columns])
+
+
+def test_each_row_meets_the_reference_data_of_its_own_time(spec, datasets, lake, made):
+    newer = made["planes"].assign(seats=999, known_at=pd.Timestamp("2013-03-10", tz="UTC"), drop_sha256="newer")
+    lake.publish("datasets/planes", "2013-03-10", newer.drop(columns="day"), {})
+    rows = build_inputs(spec, datasets, lake, "2013-03-08", "2013-03-12")
+    seats = rows.groupby("day")["plane_seats"].max()
+    assert (seats[:"2013-03-09"] == 200).all() and (seats["2013-03-10":] == 999).all()
+    before = build_inputs(spec, datasets, lake, "2013-03-08", "2013-03-12", "2013-03-08")
+    assert (before["plane_seats"].dropna() <= 200).all()
+
+
+def test_absent_weather_does_not_block(spec, datasets, tmp_path, made, fill):
+    lake = fill(Lake(tmp_path / "dry"), {name: made[name] for name in ("flights", "planes", "outcomes")})
+    snapshot = take_snapshot(spec, datasets, lake, "2013-03-21", WINDOWS)
+    assert snapshot.frame["temp"].isna().all() and len(snapshot.frame) > 1000
+    assert snapshot.manifest["tables"]["datasets/weather"] is None
+
+
+@pytest.mark.parametrize("absent", ["flights", "outcomes"])
+def test_a_window_without_rows_is_an_error_that_names_it(spec, datasets, tmp_path, made, fill, absent):
+    lake = Lake(tmp_path / "gap")
+    fill(lake, {name: frame for name, frame in made.items() if name != absent})
+    fill(lake, {absent: made[absent]}, WINDOWS.train.days())
+    with pytest.raises(EmptyWindowError, match="validate window of flight_delay") as caught:
+        take_snapshot(spec, datasets, lake, "2013-03-21", WINDOWS)
+    assert WINDOWS.validate.first in str(caught.value)
+
+
+def test_nothing_at_all_is_the_same_clear_error(spec, datasets, tmp_path):
+    with pytest.raises(EmptyWindowError, match="train window"):
+        take_snapshot(spec, datasets, Lake(tmp_path / "none"), "2013-03-21", WINDOWS)
+
+
+def test_an_unknown_dataset_is_named(spec, datasets, lake):
+    wrong = spec.model_copy(update={"inputs": {**spec.inputs, "volcanoes": Input()}})
+    with pytest.raises(UnknownNameError, match="volcanoes"):
+        build_inputs(wrong, datasets, lake, "2013-03-01", "2013-03-02")
+
+
+def test_a_feature_function_that_breaks_its_promise_is_named(spec, datasets, lake):
+    wrong = spec.model_copy(update={"numeric_features": [*spec.numeric_features, "moon_phase"]})
+    with pytest.raises(SpecError, match="moon_phase"):
+        build_inputs(wrong, datasets, lake, "2013-03-01", "2013-03-02")
+
+
+def test_saved_and_loaded_it_is_the_same(snapshot, tmp_path):
+    folder = save_snapshot(snapshot, tmp_path)
+    assert folder == tmp_path / "snapshots" / "flight_delay" / snapshot.digest
+    assert sorted(p.name for p in folder.iterdir()) == ["frame.parquet", "manifest.json"]
+    again = load_snapshot(tmp_path, "flight_delay", snapshot.digest)
+    pd.testing.assert_frame_equal(again.frame, snapshot.frame)
+    assert again.manifest == snapshot.manifest
+    before = (folder / "frame.parquet").stat().st_mtime_ns
+    save_snapshot(snapshot, tmp_path)
+    assert (folder / "frame.parquet").stat().st_mtime_ns == before
+
+
+def test_a_snapshot_half_written_is_no_snapshot(snapshot, tmp_path):
+    folder = save_snapshot(snapshot, tmp_path)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(UnknownNameError, match="no snapshot"):
+        load_snapshot(tmp_path, "flight_delay", snapshot.digest)
+    save_snapshot(snapshot, tmp_path)
+    assert load_snapshot(tmp_path, "flight_delay", snapshot.digest).digest == snapshot.digest
+
+
+def test_an_altered_snapshot_is_refused(snapshot, tmp_path):
+    folder = save_snapshot(snapshot, tmp_path)
+    altered = snapshot.frame.assign(label=1 - snapshot.frame["label"])
+    altered.to_parquet(folder / "frame.parquet", index=False)
+    with pytest.raises(ParameterError, match="isn't what its name says"):
+        load_snapshot(tmp_path, "flight_delay", snapshot.digest)
+    assert frame_digest(altered) != snapshot.digest
+
+
+@pytest.mark.parametrize(
+    ("model", "digest"), [("../up", "a" * 64), ("flight_delay", "../x"), ("flight_delay", "a" * 64 + "\n")]
+)
+def test_d8_names_are_checked_before_any_path_is_made(tmp_path, model, digest):
+    with pytest.raises(ParameterError):
+        load_snapshot(tmp_path, model, digest)

@@ -1,0 +1,178 @@
+"""What counts as drift, what counts as harm, and when a retraining is asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ratchet.drift import CATEGORIES, REST, check_drift
+from ratchet.errors import DriftBrokenError
+from ratchet.specs import ModelSpec, load_model_specs
+
+SHIPPED = load_model_specs(Path(__file__).parents[2] / "include" / "models").good["flight_delay"]
+
+
+def spec(watch=(), when=(), numeric=("a", "b"), categorical=("c",)) -> ModelSpec:
+    changed = SHIPPED.model_dump() | {"numeric_features": list(numeric), "categorical_features": list(categorical)}
+    changed["watch"] |= {"threshold": 0.3, "min_rows": 100, "max_rows": 1000, **dict(watch)}
+    changed["retrain_when"] |= dict(when)
+    return ModelSpec.model_validate(changed)
+
+
+def frame(seed: int, rows: int = 800, days: int = 20, shift: float = 0.0, skill: float = 2.0) -> pd.DataFrame:
+    draw = np.random.default_rng(seed)
+    score = draw.uniform(size=rows)
+    return pd.DataFrame(
+        {
+            "day": [f"2013-05-{1 + n * days // rows:02}" for n in range(rows)],
+            "a": draw.normal(size=rows),
+            "b": draw.normal(size=rows) + shift,
+            "c": draw.choice(["x", "y"], rows),
+            "label": (draw.uniform(size=rows) < score**skill).astype(int),
+            "score": score,
+        }
+    )
+
+
+def far(pairs, notes, page):
+    """Measured simply: how far the means, or the shares of the first category, are apart."""
+    return {
+        pair.column: float(abs(pair.reference.mean() - pair.current.mean()))
+        if pair.kind == "numeric"
+        else float(abs((pair.reference == "x").mean() - (pair.current == "x").mean()))
+        for pair in pairs
+    }
+
+
+def check(reference, current, performance=None, **changes):
+    return check_drift(spec(**changes), reference, current, performance, measure=far)
+
+
+def column(result, name):
+    return next(found for found in result.columns if found.column == name)
+
+
+def test_a_column_that_moved_is_named_with_its_statistic_and_the_others_are_not():
+    result = check(frame(1), frame(2, shift=1.0))
+    assert result.drifted == ["b"]
+    assert column(result, "b").statistic == pytest.approx(1.0, abs=0.2)
+    assert [c.column for c in result.columns] == ["a", "b", "c", "score"]
+    assert result.share == 0.25
+
+
+def test_the_result_is_json_without_nan_and_its_numbers_are_plain():
+    current = frame(2).assign(a=np.nan)
+    result = check(frame(1), current, current)
+    assert json.loads(json.dumps(result.as_dict(), allow_nan=False)) == result.as_dict()
+    assert all(type(value) is float for value in result.numbers().values())
+    assert {"drifted_share", "auc", "auc_low", "reference_auc", "drift.b"} <= result.numbers().keys()
+    assert "drift.a" not in result.numbers()
+
+
+@pytest.mark.parametrize(
+    "gone", [lambda f: f.assign(a=np.nan), lambda f: f.drop(columns="a"), lambda f: f.assign(a="?")]
+)
+def test_a_column_without_values_now_is_vanished_and_counts_as_drifted(gone):
+    found = column(check(frame(1), gone(frame(2))), "a")
+    assert (found.status, found.statistic, found.drifted, found.current_null_share) == ("vanished", None, True, 1.0)
+
+
+def test_a_column_with_too_few_values_counts_neither_way():
+    few = frame(2)
+    few.loc[50:, "a"] = np.nan
+    result = check(frame(1), few)
+    assert (column(result, "a").status, column(result, "a").drifted) == ("too few values", False)
+    without = check(frame(1).assign(a=None), frame(2))
+    assert (column(without, "a").status, column(without, "a").drifted) == ("no reference", False)
+    assert without.share == 0.0
+
+
+def test_infinities_are_no_values():
+    assert column(check(frame(1), frame(2).assign(a=np.inf)), "a").status == "vanished"
+
+
+@pytest.mark.parametrize("rows", [0, 1, 99])
+def test_too_few_rows_say_nothing_about_drift_and_ask_for_nothing(rows):
+    result = check(frame(1), frame(2, shift=9).head(rows))
+    assert (result.enough_data, result.columns, result.share, result.ask_retrain) == (False, [], None, [])
+    assert "not enough data" in result.explanation
+
+
+def test_many_rows_of_a_few_days_say_nothing_about_drift():
+    """Rows of one day share their weather: three days differ from any month."""
+    result = check(frame(1), frame(2, days=3, shift=9))
+    assert (result.enough_data, result.ask_retrain) == (False, [])
+    assert check(frame(1), frame(2, days=7, shift=9)).drifted == ["b"]
+
+
+def test_the_sample_is_bounded_and_the_same_every_time():
+    seen = []
+
+    def keep(pairs, notes, page):
+        seen.append(pairs)
+        return far(pairs, notes, page)
+
+    for _ in range(2):
+        check_drift(spec(), frame(1, rows=3000), frame(2, rows=3000), measure=keep)
+    assert {len(side) for pairs in seen for pair in pairs for side in (pair.reference, pair.current)} == {1000}
+    for first, second in zip(*seen, strict=True):
+        pd.testing.assert_series_equal(first.reference, second.reference)
+        pd.testing.assert_series_equal(first.current, second.current)
+
+
+def test_rare_and_new_categories_are_pooled_by_the_reference():
+    seen = []
+    many = [f"k{n:03}" for n in range(200)]
+    reference = frame(1).assign(c=[many[n % 200] if n % 2 else "common" for n in range(800)])
+    current = frame(2).assign(c="never seen")
+    check_drift(spec(), reference, current, measure=lambda pairs, *_: seen.extend(pairs) or far(pairs, *_))
+    (pair,) = (pair for pair in seen if pair.column == "c")
+    assert {"common", REST} <= set(pair.reference) and len(set(pair.reference)) == CATEGORIES + 1
+    assert set(pair.current) == {REST}
+
+
+def test_a_method_for_numbers_is_replaced_for_categories():
+    result = check(frame(1), frame(2), watch={"method": "wasserstein"})
+    assert [found.method for found in result.columns] == ["wasserstein", "wasserstein", "jensenshannon", "wasserstein"]
+
+
+def test_drift_alone_asks_for_a_retraining_only_from_the_share_on():
+    moved = frame(2, shift=1.0)
+    assert check(frame(1), moved, when={"drifted_share": 0.5}).ask_retrain == []
+    (reason,) = check(frame(1), moved, when={"drifted_share": 0.25}).ask_retrain
+    assert "1 of 4 watched columns drifted" in reason and reason.endswith(": b")
+    assert check(frame(1), moved, when={"drifted_share": None}).ask_retrain == []
+
+
+def test_harm_asks_for_a_retraining_when_it_is_large_and_sure():
+    blind = frame(2).assign(score=lambda f: f["score"].sample(frac=1, random_state=1).to_numpy())
+    (reason,) = check(frame(1), frame(2), blind).ask_retrain
+    assert reason.startswith("roc_auc fell from 0.") and "20 days" in reason
+    assert check(frame(1), frame(2), blind, when={"metric_falls_by": None}).ask_retrain == []
+    assert check(frame(1), frame(2), frame(3)).ask_retrain == []
+
+
+def test_harm_that_is_not_sure_asks_for_nothing():
+    """Two days alone: the interval is so wide that it holds the reference's value."""
+    noise = np.random.default_rng(1).normal(scale=0.5, size=120)
+    result = check(frame(1), frame(2), frame(5, rows=120, days=2).assign(score=lambda f: f["score"] + noise))
+    assert result.fall > 0.03 and result.performance.high > result.baseline.value
+    assert result.ask_retrain == []
+
+
+def test_outcomes_that_can_carry_no_auc_give_none():
+    for outcomes in (None, frame(2).head(50), frame(2).assign(label=0), frame(2).assign(day="one"), frame(2)[[]]):
+        result = check(frame(1), frame(2), outcomes)
+        assert result.performance is None and result.fall is None
+    half = frame(2).astype({"label": "float64"})
+    half.loc[::2, "label"] = np.nan
+    assert check(frame(1), frame(2), half).performance.rows == 400
+
+
+def test_x4_a_statistic_that_is_no_number_is_an_error_not_a_verdict():
+    with pytest.raises(DriftBrokenError, match="column 'a'"):
+        check_drift(spec(), frame(1), frame(2), measure=lambda pairs, *_: {"a": float("nan")})

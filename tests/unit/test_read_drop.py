@@ -1,0 +1,161 @@
+"""Reading a drop: types, what refuses a line, what refuses the file."""
+
+import gzip
+import hashlib
+import json
+from datetime import UTC, datetime
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ratchet.drops import Drop
+from ratchet.errors import DropError
+from ratchet.read_drop import read_drop
+from ratchet.specs import DatasetSpec
+
+SPEC = DatasetSpec(
+    name="things",
+    description="things",
+    owner="us",
+    time_zone="America/New_York",
+    starts="2013-01-01",
+    key=["id"],
+    columns={"id": "int64", "name": "string", "weight": "float64", "seen_at": "timestamp", "good": "bool"},
+)
+HEADER = "id,name,weight,seen_at,good\n"
+GOOD = "1,a,1.5,2013-01-01T10:00:00Z,true\n"
+
+
+def drop_of(folder, text, rows=None, packed=None):
+    data = packed if packed is not None else gzip.compress(text.encode() if isinstance(text, str) else text, mtime=0)
+    path = folder / "things.csv.gz"
+    path.write_bytes(data)
+    if rows is None:
+        rows = max(0, len(text.splitlines()) - 1) if text is not None else 0
+    at = datetime(2013, 1, 2, tzinfo=UTC)
+    return Drop("things", "2013-01-01", path, hashlib.sha256(data).hexdigest(), at, "us", rows, len(data))
+
+
+def test_types_nulls_and_lines(tmp_path):
+    text = HEADER + GOOD + "-2,,,2013-01-01T05:00:00.25-05:00,false\n" + "\n" + ",b,1e3,,\n"
+    read = read_drop(drop_of(tmp_path, text, rows=3), SPEC)
+    assert read.refused.empty and read.extra_columns == []
+    frame = read.frame
+    assert [str(kind) for kind in frame.dtypes] == [
+        "int64",
+        "Int64",
+        "str",
+        "float64",
+        "datetime64[us, UTC]",
+        "boolean",
+    ]
+    assert frame["line"].tolist() == [2, 3, 5]
+    assert frame["id"].isna().tolist() == [False, False, True] and frame["id"][1] == -2
+    assert frame["name"].isna().tolist() == [False, True, False]
+    assert frame["weight"].tolist()[::2] == [1.5, 1000]
+    assert frame["seen_at"][1] == pd.Timestamp("2013-01-01T10:00:00.25Z")
+    assert frame["good"].tolist()[:2] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("abc,a,1,2013-01-01T10:00:00Z,true", "id is not an int64: 'abc'"),
+        ("1.0,a,1,2013-01-01T10:00:00Z,true", "id is not an int64: '1.0'"),
+        ("9999999999999999999999,a,1,2013-01-01T10:00:00Z,true", "id is not an int64: '9999999999999999999999'"),
+        ("1,a,heavy,2013-01-01T10:00:00Z,true", "weight is not a finite float64: 'heavy'"),
+        ("1,a,inf,2013-01-01T10:00:00Z,true", "weight is not a finite float64: 'inf'"),
+        ("1,a,nan,2013-01-01T10:00:00Z,true", "weight is not a finite float64: 'nan'"),
+        ("1,a,1,2013-01-01T10:00:00,true", "seen_at is not an ISO-8601 instant with offset: '2013-01-01T10:00:00'"),
+        ("1,a,1,2013-02-30T10:00:00Z,true", "seen_at is not an ISO-8601 instant with offset: '2013-02-30T10:00:00Z'"),
+        ("1,a,1,2013-01-01T10:00:00Z,yes", "good is not true or false: 'yes'"),
+        ("1,a,1,2013-01-01T10:00:00Z", "4 fields where the header has 5"),
+        ("1,a,1,2013-01-01T10:00:00Z,true,6", "6 fields where the header has 5"),
+        ("1,a\0b,1,2013-01-01T10:00:00Z,true", "a NUL byte"),
+        ("x,a,y,2013-01-01T10:00:00Z,true", "id is not an int64: 'x'; weight is not a finite float64: 'y'"),
+    ],
+)
+def test_d2_a_line_that_cannot_be_read_is_set_aside_with_its_reason(tmp_path, line, reason):
+    read = read_drop(drop_of(tmp_path, HEADER + GOOD + line + "\n" + GOOD), SPEC)
+    assert read.frame["line"].tolist() == [2, 4]
+    assert read.refused[["line", "reason"]].values.tolist() == [[3, reason]]
+    row = json.loads(read.refused["row"][0])
+    assert (list(row.values()) if isinstance(row, dict) else row) == line.split(",")
+
+
+def test_a_quoted_field_may_hold_lines_and_commas(tmp_path):
+    text = HEADER + '1,"a,\n""b""",1,2013-01-01T10:00:00Z,true\nx,b,1,2013-01-01T10:00:00Z,true\n'
+    read = read_drop(drop_of(tmp_path, text, rows=2), SPEC)
+    assert read.frame["name"].tolist() == ['a,\n"b"']
+    assert read.refused["line"].tolist() == [4]
+
+
+def test_d6_an_added_column_is_left_out_and_named(tmp_path):
+    read = read_drop(drop_of(tmp_path, "more," + HEADER + "9," + GOOD), SPEC)
+    assert read.extra_columns == ["more"]
+    assert list(read.frame.columns) == ["line", *SPEC.columns]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is empty"),
+        ("id,name,weight,seen_at\n1,a,1,2013-01-01T10:00:00Z\n", "has other columns than the spec"),
+        ("id,id,name,weight,seen_at,good\n1," + GOOD, "has other columns than the spec"),
+        (HEADER + '1,"a,1,2013-01-01T10:00:00Z,true\n', "isn't CSV"),
+        (HEADER + '1,"a"b,1,2013-01-01T10:00:00Z,true\n', "isn't CSV"),
+        (HEADER + "1," + "a" * 200_000 + ",1,2013-01-01T10:00:00Z,true\n", "isn't CSV"),
+        ((HEADER + GOOD).encode().replace(b",a,", b",\xff\xfe,"), "isn't UTF-8"),
+        ((HEADER + GOOD).encode("utf-16"), "isn't UTF-8"),
+    ],
+    ids=["empty", "missing", "doubled", "unbalanced", "quote", "huge field", "bytes", "utf-16"],
+)
+def test_d2_a_damaged_file_is_refused_as_a_whole(tmp_path, text, reason):
+    with pytest.raises(DropError, match=reason):
+        read_drop(drop_of(tmp_path, text, rows=1), SPEC)
+
+
+def test_d1_a_header_alone_reads_as_no_rows(tmp_path):
+    read = read_drop(drop_of(tmp_path, HEADER), SPEC)
+    assert len(read.frame) == 0 and read.refused.empty
+
+
+def test_d2_a_gzip_cut_short_or_none_is_refused(tmp_path):
+    whole = gzip.compress((HEADER + GOOD * 1000).encode())
+    for packed in (whole[: len(whole) // 2], whole[:-4], b"id,name\n", b""):
+        with pytest.raises(DropError, match=r"isn't a whole gzip file|is empty"):
+            read_drop(drop_of(tmp_path, None, rows=1000, packed=packed), SPEC)
+
+
+def test_another_number_of_rows_than_announced_is_refused(tmp_path):
+    with pytest.raises(DropError, match="another number of rows"):
+        read_drop(drop_of(tmp_path, HEADER + GOOD, rows=2), SPEC)
+
+
+def test_d7_a_file_too_big_is_refused_packed_and_unpacked(tmp_path):
+    drop = drop_of(tmp_path, HEADER + GOOD * 10_000)
+    with pytest.raises(DropError, match="is too big unpacked"):
+        read_drop(drop, SPEC, max_bytes=50_000)
+    with pytest.raises(DropError, match="is too big$|is too big\n"):
+        read_drop(drop, SPEC, max_bytes=100)
+
+
+def test_d5_a_file_replaced_since_it_was_found_is_refused(tmp_path):
+    drop = drop_of(tmp_path, HEADER + GOOD)
+    drop.path.write_bytes(gzip.compress((HEADER + GOOD + GOOD).encode()))
+    with pytest.raises(DropError, match="isn't what its manifest says"):
+        read_drop(drop, SPEC)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.binary(max_size=300))
+def test_d2_any_bytes_are_read_or_refused_by_name(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("drop")
+    for packed in (data, gzip.compress(data), gzip.compress(HEADER.encode() + data)):
+        try:
+            read = read_drop(drop_of(folder, None, rows=1, packed=packed), SPEC)
+        except DropError:
+            continue
+        assert len(read.frame) + len(read.refused) == 1

@@ -20,7 +20,6 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
 export SCARF_ANALYTICS := false
-export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED := False
 # A virtual environment of the caller's, or a shell that forbids bytecode, must not reach in here: without bytecode
 # every process of Airflow takes twice as long to start.
 unexport VIRTUAL_ENV
@@ -60,7 +59,7 @@ lock: $(UV) ## write both lock files again from pyproject.toml (newest versions 
 env: $(INSTALLED) ## make the environment and nothing else
 
 reset: ## delete all run-time state (var/)
-	@if [ -e var/stack.lock ] && ! flock --nonblock var/stack.lock true; then \
+	@if [ -e var/stack.lock ] && command -v flock >/dev/null && ! flock --nonblock var/stack.lock true; then \
 		echo "A stack is running on var/. End it first: Ctrl-C where it was started." >&2; exit 1; fi
 	rm -rf var
 
@@ -79,11 +78,11 @@ $(INSTALLED): requirements-dev.lock pyproject.toml | $(UV)
 
 # uv itself, from PyPI into .uv. The interpreter found here is the one .venv is made with.
 $(UV):
-	@for python in "$(or $(PYTHON),python3)" python3.13 python3.12 python3.11; do \
+	@for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
 		if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
 			found="$$python"; break; fi; done; \
 	if [ -z "$${found:-}" ]; then \
-		echo "Ratchet needs Python 3.11, 3.12 or 3.13; python3 here is: $$(python3 --version 2>&1 || true)" >&2; \
+		echo "Ratchet needs Python 3.11, 3.12 or 3.13; $(or $(PYTHON),python3) here is: $$($(or $(PYTHON),python3) --version 2>&1 || true)" >&2; \
 		echo "Install one of them, or name it: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; fi; \
 	"$$found" -m venv .uv || { \
 		echo "$$found can't make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; \

@@ -3,6 +3,8 @@
 Files a retrain request in the ledger and answers with its id (the task's result): equal requests merge, one that comes
 inside the cool-down is suppressed, and both are on record with their reason. Dispatch starts the training.
 
+Where the spec has `retrain_when.schedule`, it also files one by the calendar.
+
 **Parameters**: `reason` (say why, for the record), `as_of` (event day up to which data is used; the newest by default),
 `key` (idempotency key: the same key gives the same answer), `source` (`person` or `api`).
 
@@ -10,7 +12,8 @@ inside the cool-down is suppressed, and both are on record with their reason. Di
 `{"logical_date": null, "conf": {"reason": "label rules changed", "source": "api", "key": "ticket-7"}}`
 """
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, CronTriggerTimetable, Param
+from pendulum import datetime
 
 from ratchet_airflow import params
 from ratchet_airflow.assets import LEDGER
@@ -20,9 +23,10 @@ from ratchet_airflow.wiring import dag_arguments, model_specs
 for spec in model_specs("retrain"):
     with DAG(
         **{**dag_arguments(spec, "retrain", __doc__), "max_active_runs": 16},
-        schedule=None,
+        schedule=CronTriggerTimetable(when, timezone="UTC") if (when := spec.retrain_when.schedule) else None,
+        start_date=datetime(2013, 1, 1, tz="UTC"),
         params={
-            "reason": params.text("why", required=True),
+            "reason": params.text("why", required=True, default="scheduled" if when else ""),
             "as_of": params.day("event day up to which data is used; empty: the newest"),
             "key": params.text("idempotency key; empty: this run's id", max_length=200),
             "source": Param("person", enum=["person", "api"], description="who asks"),

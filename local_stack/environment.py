@@ -24,7 +24,6 @@ TELEMETRY_OFF = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "SCARF_ANALYTICS": "false",
     "SCARF_NO_ANALYTICS": "true",
-    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
 
 # Progress bars and links that libraries print into logs.
@@ -96,7 +95,7 @@ def build_environment(
         mlflow_port=mlflow_port,
         accounts=accounts,
         airflow=airflow,
-        mlflow=shared | _mlflow_settings(var, secrets_dir, keys),
+        mlflow=shared | _mlflow_settings(var, keys),
         client=client,
     )
 
@@ -187,24 +186,24 @@ def _airflow_folders(home: Path, dags: Path | None, plugins: Path | None) -> dic
     }
 
 
-def _mlflow_settings(var: Path, secrets_dir: Path, keys: dict[str, str]) -> dict[str, str]:
+def _mlflow_settings(var: Path, keys: dict[str, str]) -> dict[str, str]:
     return {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # twelve processes that nothing here uses
-        "MLFLOW_AUTH_CONFIG_PATH": str(_write_mlflow_auth_config(var, secrets_dir)),
+        "MLFLOW_AUTH_CONFIG_PATH": str(_write_mlflow_auth_config(var / "mlflow")),
         "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
         "MLFLOW_AUTH_ADMIN_PASSWORD": keys["mlflow_password"],
         "MLFLOW_FLASK_SERVER_SECRET_KEY": keys["mlflow_session_secret"],
     }
 
 
-def _write_mlflow_auth_config(var: Path, secrets_dir: Path) -> Path:
-    path = secrets_dir / "mlflow_auth.ini"
+def _write_mlflow_auth_config(folder: Path) -> Path:
+    path = folder / "basic_auth.ini"
     path.write_text(
         "[mlflow]\n"
         "default_permission = NO_PERMISSIONS\n"
-        f"database_uri = sqlite:///{var / 'mlflow' / 'accounts.db'}\n"
+        f"database_uri = sqlite:///{folder / 'accounts.db'}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-        # Checking a password costs a third of a second by design; a checked one counts for five minutes.
+        # Checking a password costs a tenth of a second by design; a checked one counts for five minutes.
         "auth_cache_ttl_seconds = 300\n"
     )
     return path

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 POLITE_SECONDS = 4.0
@@ -64,11 +65,12 @@ def _send(pids: list[int], sig: int) -> None:
             os.kill(pid, sig)
 
 
-def _gone_within(seconds: float) -> bool:
+def _wait(done: Callable[[], bool], seconds: float) -> bool:
+    """Whether `done` came true within `seconds`; reaps meanwhile."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         _reap()
-        if not descendants(os.getpid()):
+        if done():
             return True
         time.sleep(0.05)
     return False
@@ -76,16 +78,15 @@ def _gone_within(seconds: float) -> bool:
 
 def end_all(server_pid: int) -> None:
     """TERM to the server's group, then to all that is left (tasks at work), then KILL until nothing is left."""
+    me = os.getpid()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server_pid, signal.SIGTERM)
-    if _gone_within(POLITE_SECONDS):
-        return
-    _send(descendants(os.getpid()), signal.SIGTERM)
-    if _gone_within(LAST_SECONDS):
-        return
-    while remaining := descendants(os.getpid()):
+    _wait(lambda: server_pid not in descendants(me), POLITE_SECONDS)
+    _send(descendants(me), signal.SIGTERM)
+    _wait(lambda: not descendants(me), LAST_SECONDS)
+    while remaining := descendants(me):
         _send(remaining, signal.SIGKILL)
-        _gone_within(0.5)
+        _wait(lambda: not descendants(me), 0.5)
 
 
 def main(argv: list[str]) -> int:

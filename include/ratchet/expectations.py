@@ -148,6 +148,8 @@ def _is_row_by_row(expectation: dict) -> bool:
 @lru_cache(maxsize=1)
 def _batch_definition():
     """An ephemeral context: it writes nothing, so tasks may run side by side."""
+    # This module of GX sets a level of its own.
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     asset = context.data_sources.add_pandas("frames").add_dataframe_asset("frame")

@@ -20,7 +20,6 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from ratchet.days import check_day
-from ratchet.digests import canonical_json
 from ratchet.errors import ConflictError, ParameterError, UnknownNameError
 
 DAY = "day"
@@ -91,14 +90,6 @@ class Lake:
         frame = opened.to_pyarrow_table(columns=wanted, filters=bounds or None).to_pandas()
         frame = frame.sort_values(DAY, kind="stable", ignore_index=True)
         return frame[columns] if columns else frame
-
-    def append_check(self, table: str, day: str, key: str, result: Mapping) -> int:
-        """Keeps a check's result, as JSON, among those of its day; one of the same key is replaced. Columns: day,
-        key, result. Returns the table's new version."""
-        known = self.read(table, day, day, columns=["key", "result"]) if self.version(table) is not None else None
-        row = pd.DataFrame({"key": [key], "result": [canonical_json(result)]})
-        kept = row if known is None else pd.concat([known[known["key"] != key], row], ignore_index=True)
-        return self.publish(table, day, kept, {"key": key})
 
     def days(self, table: str) -> list[str]:
         """The days that hold rows, sorted."""

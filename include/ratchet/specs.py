@@ -78,7 +78,7 @@ class Windows(Strict):
 
 
 class PromoteIf(Strict):
-    """What the gate asks. `minimum` is on the judge window, in units of the metric; `better_by` is the smallest
+    """What the gate asks. `minimum`, in units of the metric, is asked of the lower bound on the judge window; `better_by` is the smallest
     improvement worth a promotion; `alpha` is one-sided."""
 
     metric: Literal["roc_auc"] = "roc_auc"
@@ -101,6 +101,7 @@ class Approval(Strict):
 class RetrainWhen(Strict):
     """When check_drift files a retrain request, and how often the broker lets one through."""
 
+    schedule: str | None = None  # cron in UTC: a request by the calendar; None: never
     drifted_share: float | None = Field(default=0.5, gt=0, le=1)  # share of watched columns that drifted
     metric_falls_by: float | None = Field(default=0.03, gt=0, le=1)  # below the judge window's value
     cool_down_days: int = Field(default=7, ge=0)  # in data time (as-of)

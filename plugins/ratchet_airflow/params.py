@@ -18,10 +18,10 @@ def day(description: str) -> Param:
     return Param(None, type=["null", "string"], pattern=DAY, description=description)
 
 
-def text(description: str, *, required: bool = False, max_length: int = 2000) -> Param:
+def text(description: str, *, required: bool = False, default: str = "", max_length: int = 2000) -> Param:
     """Free text of a person or a system; never empty when `required`."""
     if required:
-        return Param("", type="string", minLength=1, maxLength=max_length, description=description)
+        return Param(default, type="string", minLength=1, maxLength=max_length, description=description)
     return Param(None, type=["null", "string"], maxLength=max_length, description=description)
 
 

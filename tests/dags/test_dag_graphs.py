@@ -26,6 +26,7 @@ print("DESCRIBED" + json.dumps({
         dag_id: {
             "doc": dag.doc_md,
             "tags": sorted(dag.tags),
+            "schedule": getattr(dag.timetable, "expression", None),
             "tasks": {
                 task.task_id: {
                     "ancestors": sorted(task.get_flat_relative_ids(upstream=True)),
@@ -123,6 +124,17 @@ def test_every_dag_has_a_runbook_an_owner_and_tags(described):
         assert dag["doc"] and "{name}" not in dag["doc"], dag_id
         assert "ratchet" in dag["tags"], dag_id
         assert all(task["owner"] not in ("", "airflow") for task in dag["tasks"].values()), dag_id
+
+
+def test_a_spec_may_ask_for_retraining_by_the_calendar(tmp_path, described):
+    home = tmp_path / "home"
+    shutil.copytree(REPO / "include", home / "include", ignore=shutil.ignore_patterns("__pycache__"))
+    spec = home / "include" / "models" / "flight_delay.yaml"
+    spec.write_text(spec.read_text("utf-8").replace("retrain_when: {", 'retrain_when: {schedule: "0 5 1 * *", '), "utf-8")
+    seen = describe(home, tmp_path)
+    assert seen["errors"] == {}
+    assert described["dags"]["flight_delay.retrain"]["schedule"] != "0 5 1 * *"
+    assert seen["dags"]["flight_delay.retrain"]["schedule"] == "0 5 1 * *"
 
 
 @pytest.mark.parametrize(

@@ -211,11 +211,9 @@ def test_a_day_without_a_good_row_is_refused_whatever_share_is_allowed(world):
 def test_below_critical_the_day_is_published_with_a_warning(world):
     world.deliver(DAYS[0], hours=30)
     report = world.ingest(DAYS[0])
-    assert report.warnings == {
-        DAYS[0]: [
-            "delivered_after_hours: expect_column_max_to_be_between (max_value 24.0): seen 30.0, expected max_value 24.0"
-        ]
-    }
+    (warned,) = report.warnings[DAYS[0]]
+    assert warned.startswith("delivered_after_hours: expect_column_max_to_be_between")
+    assert warned.endswith("seen 30.0, expected max_value 24.0")
 
 
 def test_what_is_delivered_before_the_day_is_over_is_refused(world):

@@ -93,13 +93,6 @@ def test_metadata_is_kept_in_the_commit(lake):
     assert {"recipe": "abc", "drops": "3"}.items() <= lake.history(TABLE)[0].items()
 
 
-def test_checks_are_kept_by_key(lake):
-    for key, result in (("a", {"n": 1}), ("b", {"n": 2}), ("a", {"n": 3})):
-        lake.append_check("drift/things", "2013-01-01", key, result)
-    found = lake.read("drift/things").sort_values("key")
-    assert found[["key", "result"]].values.tolist() == [["a", '{"n":3}'], ["b", '{"n":2}']]
-
-
 @pytest.mark.parametrize("name", ["things", "../x/y", "a/b/c", "a/..", "A/b", "a/b\n", "/a/b", "a/b%2e"])
 def test_d8_a_name_that_is_none_is_refused(lake, name):
     with pytest.raises(ParameterError, match="not a table's name"):

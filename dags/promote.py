@@ -27,7 +27,7 @@ from ratchet_airflow.wiring import dag_arguments, model_specs
 
 for spec in model_specs("promote"):
     with DAG(
-        **dag_arguments(spec, "promote", __doc__),
+        **{**dag_arguments(spec, "promote", __doc__), "max_active_runs": 8},  # an open question holds up no other
         schedule=None,
         params={"version": params.number("the challenger's version", required=True)},
     ) as dag:

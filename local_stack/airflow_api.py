@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
+from local_stack.airflow_replies import instant, log_line, refused, run_path, task_name
 from local_stack.errors import RunFailedError, StackError, WaitTimeoutError
 
 ENDED = frozenset({"success", "failed"})
@@ -45,9 +46,9 @@ class AirflowApi:
         """A bearer token for this account."""
         if self._token is None:
             credentials = {"username": self.username, "password": self._password}
-            reply = self._http.post("/auth/token", json=credentials)
+            reply = self._request("POST", "/auth/token", json=credentials)
             if reply.status_code != 201:
-                raise _refused("POST", "/auth/token", reply, self.username)
+                raise refused("POST", "/auth/token", reply, self.username)
             self._token = reply.json()["access_token"]
         return self._token
 
@@ -55,7 +56,7 @@ class AirflowApi:
         """One request below `/api/v2`, whatever its status; `path` starts with a slash."""
         for may_sign_in_again in (True, False):
             signed = {"Authorization": f"Bearer {self.token()}"} | (headers or {})
-            reply = self._http.request(method, f"/api/v2{path}", json=body, params=params, headers=signed)
+            reply = self._request(method, f"/api/v2{path}", json=body, params=params, headers=signed)
             if reply.status_code != 401 or not may_sign_in_again:
                 break
             self._token = None
@@ -65,19 +66,28 @@ class AirflowApi:
         """`send`, the parsed reply; StackError unless the status is 2xx."""
         reply = self.send(method, path, body=body, params=params, headers=headers)
         if not reply.is_success:
-            raise _refused(method, path, reply, self.username)
+            raise refused(method, path, reply, self.username)
         return reply.json() if reply.content else None
 
     def get(self, path: str, **params):
         return self.call("GET", path, params=params)
 
+    def get_all(self, path: str, key: str, **params) -> list[dict]:
+        """Every item of a listing that the API gives in pages of 100."""
+        items, total = [], 1
+        while len(items) < total:
+            page = self.get(path, limit=100, offset=len(items), **params)
+            items += page[key]
+            total = page["total_entries"] if page[key] else 0
+        return items
+
     # --- DAGs -----------------------------------------------------------------------------------------------------
 
     def dags(self) -> list[dict]:
-        return self.get("/dags", limit=100)["dags"]
+        return self.get_all("/dags", "dags")
 
     def import_errors(self) -> list[dict]:
-        return self.get("/importErrors", limit=100)["import_errors"]
+        return self.get_all("/importErrors", "import_errors")
 
     def unpause(self, dag_id: str) -> dict:
         return self.call("PATCH", f"/dags/{quote(dag_id)}", body={"is_paused": False})
@@ -113,7 +123,7 @@ class AirflowApi:
         reply = self.send("POST", path, body=body)
         if reply.status_code != 409 or run_id is None:
             if not reply.is_success:
-                raise _refused("POST", path, reply, self.username)
+                raise refused("POST", path, reply, self.username)
             return reply.json()
         there = self.run(dag_id, run_id)
         asked = conf or {}
@@ -127,12 +137,11 @@ class AirflowApi:
         return there
 
     def run(self, dag_id: str, run_id: str) -> dict:
-        return self.get(_run_path(dag_id, run_id))
+        return self.get(run_path(dag_id, run_id))
 
     def runs(self, dag_id: str = "~", **filters) -> list[dict]:
         """Runs, the newest first; `filters` as the API names them (state, run_type, ...)."""
-        found = self.get(f"/dags/{quote(dag_id)}/dagRuns", limit=100, order_by="-run_after", **filters)
-        return found["dag_runs"]
+        return self.get_all(f"/dags/{quote(dag_id, safe='~')}/dagRuns", "dag_runs", order_by="-run_after", **filters)
 
     def wait_for_run(
         self,
@@ -173,11 +182,11 @@ class AirflowApi:
     # --- tasks ----------------------------------------------------------------------------------------------------
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict]:
-        return self.get(f"{_run_path(dag_id, run_id)}/taskInstances", limit=100)["task_instances"]
+        return self.get_all(f"{run_path(dag_id, run_id)}/taskInstances", "task_instances")
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
         """{task: state}; a mapped task's instances as `task[0]`, `task[1]`, ..."""
-        return {_task_name(task): task["state"] for task in self.task_instances(dag_id, run_id)}
+        return {task_name(task): task["state"] for task in self.task_instances(dag_id, run_id)}
 
     def wait_for_task(
         self, dag_id: str, run_id: str, task_id: str, states: Iterable[str], *, timeout: float = 300
@@ -187,7 +196,7 @@ class AirflowApi:
 
         def seen() -> tuple[bool, str]:
             run_state = self.run(dag_id, run_id)["state"]
-            found.update(self.get(f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}"))
+            found.update(self.get(f"{run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}"))
             if found["state"] not in wanted and run_state in ENDED:
                 raise self._run_failed(dag_id, run_id)
             return found["state"] in wanted, f"{task_id} is {found['state']}"
@@ -197,20 +206,20 @@ class AirflowApi:
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1) -> str:
         """A task's log as plain text, one event a line, exceptions unfolded."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/logs/{try_number}"
+        path = f"{run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/logs/{try_number}"
         params = {"map_index": map_index, "full_content": True}
         reply = self.call("GET", path, params=params, headers={"Accept": "application/json"})
-        lines = (_log_line(entry) for entry in reply["content"])
+        lines = (log_line(entry) for entry in reply["content"])
         return "\n".join(line for line in lines if not line.startswith(("::group::", "::endgroup::")))
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, *, key: str = "return_value", map_index: int = -1):
         """A task's XCom value, None if there is none."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"
+        path = f"{run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"
         reply = self.send("GET", path, params={"map_index": map_index})
         if reply.status_code == 404:
             return None
         if not reply.is_success:
-            raise _refused("GET", path, reply, self.username)
+            raise refused("GET", path, reply, self.username)
         value = reply.json()["value"]
         return json.loads(value) if isinstance(value, str) and value[:1] in '{["' else value
 
@@ -218,14 +227,14 @@ class AirflowApi:
 
     def hitl_details(self, dag_id: str = "~", run_id: str = "~", *, open_only: bool = False) -> list[dict]:
         """Questions to people (human in the loop), the newest first."""
-        params = {"limit": 100, "order_by": "-created_at"} | ({"response_received": False} if open_only else {})
-        return self.get(f"{_run_path(dag_id, run_id)}/hitlDetails", **params)["hitl_details"]
+        params = {"order_by": "-created_at"} | ({"response_received": False} if open_only else {})
+        return self.get_all(f"{run_path(dag_id, run_id)}/hitlDetails", "hitl_details", **params)
 
     def answer(
         self, dag_id: str, run_id: str, task_id: str, option: str = "Approve", *, params: dict | None = None
     ) -> dict:
         """Answer a task's question as this account. 403 if it may not, 409 if it was answered: StackError."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/-1/hitlDetails"
+        path = f"{run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/-1/hitlDetails"
         return self.call("PATCH", path, body={"chosen_options": [option], "params_input": params or {}})
 
     # --- backfills ------------------------------------------------------------------------------------------------
@@ -248,8 +257,8 @@ class AirflowApi:
         """
         body = {
             "dag_id": dag_id,
-            "from_date": _instant(from_date),
-            "to_date": _instant(to_date),
+            "from_date": instant(from_date),
+            "to_date": instant(to_date),
             "dag_run_conf": conf or {},
             "max_active_runs": max_active_runs,
             "reprocess_behavior": reprocess,
@@ -260,7 +269,7 @@ class AirflowApi:
                 break
             time.sleep(1)
         if not reply.is_success:
-            raise _refused("POST", "/backfills", reply, self.username)
+            raise refused("POST", "/backfills", reply, self.username)
         return reply.json()
 
     def backfill_runs(self, dag_id: str, backfill_id: int) -> list[dict]:
@@ -285,6 +294,17 @@ class AirflowApi:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
+    def _request(self, method: str, path: str, **what) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **what)
+        except httpx.TransportError as error:
+            raise StackError(
+                f"Airflow did not answer {method} {path}",
+                seen=f"{type(error).__name__}: {error}",
+                where=self.url,
+                hint="is it running? its logs are in var/logs",
+            ) from error
+
     def _poll(self, what: str, seen: Callable[[], tuple[bool, str]], timeout: float, more=lambda: "") -> None:
         deadline = time.monotonic() + timeout
         while True:
@@ -306,7 +326,7 @@ class AirflowApi:
         return RunFailedError(
             f"Run {run_id} of {dag_id} ended without what was asked of it",
             seen="\n".join(self._failure(dag_id, run_id, task) for task in failed)
-            or {_task_name(task): task["state"] for task in tasks},
+            or {task_name(task): task["state"] for task in tasks},
             where=f"{self.url}/dags/{dag_id}/runs/{run_id}",
             hint="the end of each failed task's log is above; mend the cause and start a new run",
         )
@@ -319,42 +339,4 @@ class AirflowApi:
         except StackError as error:
             log = f"(no log: {error.seen})"
         tail = "\n".join(f"    {line}" for line in log.splitlines()[-lines:])
-        return f"task {_task_name(task)} failed, try {task['try_number']}\n{tail}"
-
-
-def _run_path(dag_id: str, run_id: str) -> str:
-    return f"/dags/{quote(dag_id, safe='~')}/dagRuns/{quote(run_id, safe='~')}"
-
-
-def _task_name(task: dict) -> str:
-    return task["task_id"] if task["map_index"] < 0 else f"{task['task_id']}[{task['map_index']}]"
-
-
-def _instant(day: str) -> str:
-    return f"{day}T00:00:00Z" if len(day) == len("2013-01-01") else day
-
-
-def _log_line(entry: dict | str) -> str:
-    """A log event as text; of an exception's frames those outside Airflow itself."""
-    if isinstance(entry, str):
-        return entry
-    lines = [str(entry.get("event", ""))]
-    for error in entry.get("error_detail") or []:
-        frames = [frame for frame in error.get("frames", []) if "/site-packages/airflow/" not in frame["filename"]]
-        lines += [f"  {frame['filename']}:{frame['lineno']} in {frame['name']}" for frame in frames]
-        lines.append(f"{error.get('exc_type')}: {error.get('exc_value')}")
-    return "\n".join(lines)
-
-
-def _refused(method: str, path: str, reply: httpx.Response, username: str) -> StackError:
-    try:
-        detail = reply.json().get("detail", reply.text)
-    except (ValueError, AttributeError):
-        detail = reply.text[:500]
-    hints = {401: "sign in again", 403: f"ask an account that may; this one is {username}", 404: "check the names"}
-    return StackError(
-        f"Airflow refused {method} {path}",
-        seen=f"{reply.status_code} {detail}",
-        where=str(reply.request.url),
-        hint=hints.get(reply.status_code, "Airflow's own words are above"),
-    )
+        return f"task {task_name(task)} failed, try {task['try_number']}\n{tail}"

@@ -18,11 +18,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-import httpx
-
 from local_stack.airflow_api import AirflowApi
 from local_stack.environment import REPO, StackEnvironment, build_environment
 from local_stack.errors import StackError
+from local_stack.health import airflow_health, mlflow_health
 from local_stack.ports import free_port
 from local_stack.secret_files import Account
 
@@ -197,10 +196,10 @@ def _start_all(
     start("scheduler", [*airflow, "scheduler", "--skip-serve-logs"], environment.airflow)
     start("dag-processor", [*airflow, "dag-processor"], environment.airflow)
     say(f"database {migrated}, servers starting")
-    _wait_healthy("Airflow", lambda: _airflow_health(environment.airflow_url), started)
+    _wait_healthy("Airflow", lambda: airflow_health(environment.airflow_url), started)
     say(f"Airflow answers on {environment.airflow_url} ({time.monotonic() - began:.0f} s)")
     if with_mlflow:
-        _wait_healthy("MLflow", lambda: _mlflow_health(environment.mlflow_url), started)
+        _wait_healthy("MLflow", lambda: mlflow_health(environment.mlflow_url), started)
         say(f"MLflow answers on {environment.mlflow_url} ({time.monotonic() - began:.0f} s)")
 
 
@@ -266,9 +265,6 @@ def _mlflow_argv(environment: StackEnvironment) -> list[str]:
     ]
 
 
-# --- health -------------------------------------------------------------------------------------------------------
-
-
 def _wait_healthy(what: str, health: Callable[[], str | None], servers: list[Server]) -> None:
     """Poll `health` until it returns None; StackError if a server ends, or if it never does."""
     deadline = time.monotonic() + START_SECONDS
@@ -284,27 +280,3 @@ def _wait_healthy(what: str, health: Callable[[], str | None], servers: list[Ser
                 hint="read the logs in that folder",
             )
         time.sleep(0.2)
-
-
-def _airflow_health(url: str) -> str | None:
-    """None when the API that tasks talk to, the database, the scheduler and the DAG processor are healthy.
-
-    The first request to the tasks' API costs 3 s, because Airflow puts it together then: paid here, not by a task.
-    """
-    try:
-        tasks_api = httpx.get(f"{url}/execution/health", timeout=30, trust_env=False)
-        reply = httpx.get(f"{url}/api/v2/monitor/health", timeout=5, trust_env=False)
-        parts = reply.json() if reply.status_code == 200 else {}
-    except (httpx.HTTPError, ValueError) as error:
-        return f"no answer: {error}"
-    states = {part: (parts.get(part) or {}).get("status") for part in ("metadatabase", "scheduler", "dag_processor")}
-    states["tasks_api"] = "healthy" if tasks_api.status_code == 200 else str(tasks_api.status_code)
-    return None if set(states.values()) == {"healthy"} else str(states)
-
-
-def _mlflow_health(url: str) -> str | None:
-    try:
-        reply = httpx.get(f"{url}/health", timeout=5, trust_env=False)
-    except httpx.HTTPError as error:
-        return f"no answer: {error}"
-    return None if reply.status_code == 200 else f"{reply.status_code} {reply.text[:200]}"

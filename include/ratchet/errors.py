@@ -8,7 +8,10 @@ class RatchetError(Exception):
 
     `what` names the thing that is wrong; `seen`, `expected` and `where` are the facts; `hint` is what to do next.
     The message is one line per fact, so that it reads the same in a task log, on a terminal and in an API reply.
+    `retryable`: the same call may succeed later, with nothing mended by a person.
     """
+
+    retryable = False
 
     def __init__(
         self,
@@ -56,6 +59,8 @@ class ValidationFailedError(RatchetError):
 class ValidationBrokenError(RatchetError):
     """The validator itself raised: neither "data failed" nor "passed"."""
 
+    retryable = True
+
 
 class EmptyWindowError(RatchetError):
     """A window that holds no usable rows."""
@@ -63,6 +68,8 @@ class EmptyWindowError(RatchetError):
 
 class ConflictError(RatchetError):
     """Somebody else moved first: read again and decide again."""
+
+    retryable = True
 
 
 class ApprovalError(RatchetError):
@@ -76,10 +83,16 @@ class ModelFileError(RatchetError):
 class LedgerError(RatchetError):
     """The ledger can't be read, or its chain does not verify."""
 
+    retryable = True
+
 
 class RegistryError(RatchetError):
     """MLflow can't be reached, or refused: nothing was decided, and trying again is safe."""
 
+    retryable = True
+
 
 class DriftBrokenError(RatchetError):
     """The drift report itself raised: neither "drifted" nor "did not"."""
+
+    retryable = True

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from local_stack.servers import Stack, running_stack
 
@@ -15,19 +13,9 @@ REPO = Path(__file__).resolve().parents[2]
 SMALL = {"first_windows": {"validate_days": 5, "judge_days": 14}, "windows": {"validate_days": 5, "judge_days": 28}}
 
 
-def small_home(folder: Path) -> Path:
-    """A RATCHET_HOME with the shipped specs and suites, its model on windows that fit a month."""
-    for part in ("include", "great_expectations"):
-        shutil.copytree(REPO / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(REPO / "requirements.lock", folder)
-    path = folder / "include" / "models" / "flight_delay.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text("utf-8")), **SMALL}), "utf-8")
-    return folder
-
-
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory) -> Stack:
-    home = small_home(tmp_path_factory.mktemp("home"))
+def stack(tmp_path_factory, small_home) -> Stack:
+    home = small_home(tmp_path_factory.mktemp("home"), **SMALL)
     with running_stack(
         tmp_path_factory.mktemp("var"), home=home, dags=REPO / "dags", plugins=REPO / "plugins"
     ) as running:

@@ -44,6 +44,13 @@ def list_due(deployment: Deployment) -> list[Due]:
     return due
 
 
+def give_up(deployment: Deployment, item: Due) -> None:
+    """Close what every attempt has failed at, so that it doesn't stay in the way: a batch given up on is "failed", and
+    the next request for the same training opens a new one."""
+    if batch := item.conf.get("batch"):
+        deployment.ledger.finish_batch(batch, "failed")
+
+
 def runs_to_start(due: list[Due], state_of: Callable[[str, str], str | None]) -> tuple[list[dict], list[Due]]:
     """The runs to start now, and what was given up.
 

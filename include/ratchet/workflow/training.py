@@ -8,8 +8,9 @@ import subprocess
 from ratchet.days import check_day, shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
-from ratchet.errors import EmptyWindowError, UnknownNameError
+from ratchet.errors import EmptyWindowError, ParameterError, UnknownNameError
 from ratchet.specs import CandidateSpec, ModelSpec
+from ratchet.windows import TrainingWindows, training_windows
 
 
 def request_retrain(
@@ -25,10 +26,20 @@ def request_retrain(
     """File a retrain request in the ledger and say what became of it.
 
     `source` is "api", "person", "cron" or "drift". `as_of` defaults to the data's own high-water mark. Returns
-    {request, status ("accepted", "merged" or "suppressed"), batch, as_of, explanation}.
+    {request, status ("accepted", "merged" or "suppressed"), batch, as_of, explanation}. Raises ParameterError for an
+    as-of day that the data has not reached, EmptyWindowError when the windows don't fit the data there is.
     """
     spec = deployment.model(model)
-    as_of = check_day(as_of, "as_of") if as_of else high_water_mark(deployment, spec)
+    newest = high_water_mark(deployment, spec)
+    as_of = check_day(as_of, "as_of") if as_of else newest
+    if as_of > newest:
+        raise ParameterError(
+            f"{model} can't be trained as of a day that its data has not reached",
+            seen=f"as_of={as_of}",
+            expected=f"{newest} at the latest",
+            hint=f"ingest newer {spec.outcome_dataset} first, or leave as_of empty",
+        )
+    windows_as_of(deployment, spec, as_of)
     outcome = deployment.ledger.request_retrain(
         model,
         as_of,
@@ -63,24 +74,27 @@ def high_water_mark(deployment: Deployment, spec: ModelSpec) -> str:
     return shift_day(newest, spec.label_delay_days)
 
 
+def windows_as_of(deployment: Deployment, spec: ModelSpec, as_of: str) -> TrainingWindows:
+    """The windows of a training as of a day: the spec's `windows`, or `first_windows` while no champion was trained on
+    older data. A matter of data time, so that training again as of the same day splits the same way.
+
+    Raises EmptyWindowError when they don't fit the data there is.
+    """
+    older = [c for c in deployment.ledger.champion_history(spec.name) if c.as_of < as_of]
+    first_day = deployment.ledger.partitions(spec.outcome_dataset)[0].day
+    return training_windows(spec.windows if older else spec.first_windows, first_day, as_of, spec.label_delay_days)
+
+
 def take_training_snapshot(deployment: Deployment, model: str, batch_id: str, run_id: str) -> dict:
     """Start the batch, and keep the exact training input of its as-of day as a snapshot, known by its content.
 
-    The windows are the spec's `windows`, or `first_windows` while no champion was trained on older data: a matter of
-    data time, so that training again as of the same day splits the same way. Returns {snapshot, as_of, windows, rows}.
+    Returns {snapshot, as_of, windows, rows, left_out}.
     """
     from ratchet.snapshot import save_snapshot, take_snapshot
-    from ratchet.windows import training_windows
 
     spec = deployment.model(model)
     batch = deployment.ledger.start_batch(batch_id, run_id)
-    older = [c for c in deployment.ledger.champion_history(model) if c.as_of < batch.as_of]
-    lengths = spec.windows if older else spec.first_windows
-    days = deployment.lake.days(f"datasets/{spec.outcome_dataset}")
-    if not days:
-        high_water_mark(deployment, spec)
-        raise EmptyWindowError(f"{model}: {spec.outcome_dataset} is empty in the lake", hint="ingest it again")
-    windows = training_windows(lengths, days[0], batch.as_of, spec.label_delay_days)
+    windows = windows_as_of(deployment, spec, batch.as_of)
     snapshot = take_snapshot(spec, deployment.datasets.good, deployment.lake, batch.as_of, windows)
     save_snapshot(snapshot, deployment.settings.lake)
     manifest = snapshot.manifest

@@ -15,17 +15,18 @@ class ListDueOperator(BaseOperator):
     """
 
     def execute(self, context) -> list[dict]:
-        from ratchet.workflow.dispatch import list_due, runs_to_start
+        from ratchet.workflow.dispatch import give_up, list_due, runs_to_start
 
-        ti = context["ti"]
+        deployment, ti = get_deployment(), context["ti"]
 
         def state_of(dag_id: str, run_id: str) -> str:
             if not ti.get_dr_count(dag_id, run_ids=[run_id]):
                 return "none"
             return "failed" if ti.get_dr_count(dag_id, run_ids=[run_id], states=["failed"]) else "there"
 
-        start, given_up = runs_to_start(list_due(get_deployment()), state_of)
+        start, given_up = runs_to_start(list_due(deployment), state_of)
         for item in given_up:
             self.log.error("given up after every attempt failed: %s %s", item.dag_id, item.key)
+            give_up(deployment, item)
         self.log.info("due now: %s", start or "nothing")
         return start

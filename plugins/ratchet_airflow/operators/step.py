@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from ratchet.deployment import Deployment, get_deployment
-from ratchet.errors import ConflictError, RatchetError
+from ratchet.errors import RatchetError
 from ratchet_airflow.params import checked_params
 
 
@@ -24,9 +24,9 @@ class StepOperator(BaseOperator):
     def execute(self, context) -> dict:
         try:
             self.result = self.step(get_deployment(), checked_params(context), context)
-        except ConflictError:
-            raise  # somebody moved first: the next try reads again
         except RatchetError as error:
+            if error.retryable:
+                raise
             raise AirflowFailException(str(error)) from error  # another try would say the same
         self.log.info("%s: %s", self.task_id, self.result)
         return self.result

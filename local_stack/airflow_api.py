@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 import httpx
@@ -229,6 +230,21 @@ class AirflowApi:
         """Questions to people (human in the loop), the newest first."""
         params = {"order_by": "-created_at"} | ({"response_received": False} if open_only else {})
         return self.get_all(f"{run_path(dag_id, run_id)}/hitlDetails", "hitl_details", **params)
+
+    def wait_until_parked(self, dag_id: str, run_id: str, task_id: str, *, timeout: float = 120) -> None:
+        """Until a question can be answered: its task is parked, and the scheduler has looked round since.
+
+        Airflow 3.3 fails the task on an answer within the split second before that: it takes the end of the process
+        that parked for the end of the one that the answer starts. People are never that quick; programs are.
+        """
+        self.wait_for_task(dag_id, run_id, task_id, {"awaiting_input"}, timeout=timeout)
+        parked = datetime.now(UTC)
+
+        def seen() -> tuple[bool, str]:
+            beat = self.get("/monitor/health")["scheduler"]["latest_scheduler_heartbeat"]
+            return datetime.fromisoformat(beat) > parked, f"scheduler's last heartbeat {beat}"
+
+        self._poll(f"the scheduler to see {task_id} of {run_id} parked", seen, timeout)
 
     def answer(
         self, dag_id: str, run_id: str, task_id: str, option: str = "Approve", *, params: dict | None = None

@@ -173,6 +173,7 @@ class Demo:
             console.print(f"      sign in as {who.name} / {who.password} and answer: {page}")
         else:
             console.print(f"      answering over the REST API as the demo's approver (ASK=1 waits for you): {page}")
+            self.approver.wait_until_parked(dag_id, run_id, task)
             self.approver.answer(dag_id, run_id, task, "Approve")
         self.operator.wait_for_run(dag_id, run_id, timeout=24 * 3600 if self.ask else 300)
         return "approved " + ("in the UI" if self.ask else "over the REST API") + " by approver"

@@ -16,7 +16,7 @@ from ratchet.errors import RatchetError, UnknownNameError
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 audit = typer.Typer(no_args_is_help=True, help="The ledger's chained events: who asked, decided and did what.")
 cli.add_typer(audit, name="audit")
-console = Console()
+console = Console(markup=False, emoji=False)  # what people and systems wrote is shown as it is
 
 First = Annotated[str, typer.Option("--from", help="first event day, YYYY-MM-DD")]
 Last = Annotated[str, typer.Option("--to", help="last event day, included")]
@@ -87,7 +87,7 @@ def status() -> None:
     for name in deployment.models.good:
         _model_status(deployment, name)
     for name, error in {**deployment.datasets.errors, **deployment.models.errors}.items():
-        console.print(f"[red]spec {name} can't be used:[/red] {error}", markup=True)
+        console.print(f"spec {name} can't be used: {error}", style="red")
 
 
 def _model_status(deployment, name: str) -> None:
@@ -115,7 +115,7 @@ def _model_status(deployment, name: str) -> None:
 
 @audit.command("show")
 def audit_show(
-    subject: Annotated[str | None, typer.Option(help="only events of this model or dataset")] = None,
+    subject: Annotated[str | None, typer.Option(help="only events of this, such as models/flight_delay")] = None,
     limit: Annotated[int, typer.Option(help="newest events to show", min=1)] = 50,
 ) -> None:
     """The newest events, oldest first."""
@@ -135,7 +135,7 @@ def audit_verify(as_: Annotated[Literal["text", "json"], typer.Option("--as")] =
     elif report.ok:
         console.print(f"the chain holds: {report.entries} entries")
     else:
-        console.print(f"[red]broken at entry {report.first_bad}:[/red] {report.reason}")
+        console.print(f"broken at entry {report.first_bad}: {report.reason}", style="red")
     if not report.ok:
         sys.exit(1)
 

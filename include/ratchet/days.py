@@ -35,5 +35,9 @@ def days_between(first: str, last: str) -> list[str]:
 
 
 def shift_day(day: str, days: int) -> str:
-    """The day `days` after `day` (before it when negative)."""
-    return (date.fromisoformat(day) + timedelta(days=days)).isoformat()
+    """The day `days` after `day` (before it when negative). Raises ParameterError outside the years 1 to 9999."""
+    try:
+        return (date.fromisoformat(day) + timedelta(days=days)).isoformat()
+    except OverflowError:
+        seen = f"{day} and {days} days"
+        raise ParameterError("no such day", seen=seen, hint="pass a day nearer to the data") from None

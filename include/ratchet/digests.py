@@ -42,7 +42,7 @@ def frame_digest(frame: pd.DataFrame, *, ordered: bool = False) -> str:
 
     The same on any storage and from any file format: each row is hashed (`pandas.util.hash_pandas_object`, fixed
     key, index left out), rows are sorted by hash unless `ordered`, and the result is hashed with the schema.
-    Instants are hashed as UTC microseconds, text as text, so that a parquet round trip changes nothing.
+    Instants are hashed as UTC microseconds, text as text, NaN as NaN, so that a parquet round trip changes nothing.
     """
     import pandas as pd
 
@@ -67,4 +67,6 @@ def _plain(column: pd.Series) -> pd.Series:
         return column.astype("datetime64[us]")
     if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(column):
         return column.astype(object).where(column.notna(), None)
+    if pd.api.types.is_float_dtype(column):
+        return column.where(column.notna(), float("nan"))  # NaN has many bit patterns: 0/0 gives another than parquet
     return column

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo, available_timezones
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ratchet.errors import SpecError, UnknownNameError
+from ratchet.days import check_day
+from ratchet.errors import ParameterError, SpecError, UnknownNameError
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}\z")]
 RESERVED_COLUMNS = frozenset({"day", "known_at", "drop_sha256", "recipe", "line"})
@@ -48,6 +49,14 @@ class DatasetSpec(Strict):
         if value not in available_timezones():
             raise ValueError(f"unknown time zone {value!r}; use an IANA name such as America/New_York")
         return value
+
+    @field_validator("starts")
+    @classmethod
+    def _starts_on_a_day(cls, value: str) -> str:
+        try:
+            return check_day(value, "starts")
+        except ParameterError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _key_is_columns(self) -> DatasetSpec:

@@ -33,16 +33,22 @@ def number(description: str, *, required: bool = False) -> Param:
 
 
 def checked_params(context) -> dict:
-    """The run's params. Raises ParameterError when the run's conf holds a key that the DAG doesn't know."""
-    params, conf = dict(context["params"]), context["dag_run"].conf or {}
-    if unknown := sorted(set(conf) - set(params)):
+    """The run's params. Raises ParameterError when the run's conf holds a key that the DAG doesn't know.
+
+    The DAG's own params say what it knows: Airflow adds unknown keys of the conf to the params of the context.
+    """
+    known, conf = sorted(context["dag"].params), context["dag_run"].conf or {}
+    if unknown := sorted(set(conf) - set(known)):
         raise ParameterError(
-            "unknown parameter", seen=", ".join(unknown), expected=f"some of {sorted(params)}", hint="mend the conf and trigger again"
+            "unknown parameter",
+            seen=", ".join(unknown),
+            expected=f"some of {known}",
+            hint="mend the conf and trigger again",
         )
-    return params
+    return dict(context["params"])
 
 
 def asked_by(context) -> str:
     """The user who started the run, or what did."""
     run = context["dag_run"]
-    return run.triggering_user_name or str(run.run_type)
+    return run.triggering_user_name or str(getattr(run.run_type, "value", run.run_type))

@@ -1,21 +1,23 @@
-"""A live Airflow and MLflow of the tests' own, on a small slice: ports, folders and specs apart from any `make up`."""
+"""A live Airflow and MLflow of the tests' own, on a small slice: ports, folders and specs apart from any `make up`.
+
+It stands for one module and no longer: its environment must not reach other tests.
+"""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
+from small_loop import REPO, make_home
 
 from local_stack.servers import Stack, running_stack
 
-REPO = Path(__file__).resolve().parents[2]
 SMALL = {"first_windows": {"validate_days": 5, "judge_days": 14}, "windows": {"validate_days": 5, "judge_days": 28}}
 
 
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory, small_home) -> Stack:
-    home = small_home(tmp_path_factory.mktemp("home"), **SMALL)
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory) -> Stack:
+    home = make_home(tmp_path_factory.mktemp("home"), **SMALL)
     with running_stack(
         tmp_path_factory.mktemp("var"), home=home, dags=REPO / "dags", plugins=REPO / "plugins"
     ) as running:
@@ -23,7 +25,7 @@ def stack(tmp_path_factory, small_home) -> Stack:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ratchet(stack):
     """The library on the same state as the live Airflow."""
     from ratchet.deployment import Deployment
@@ -40,13 +42,13 @@ def ratchet(stack):
         get_settings.cache_clear()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def operator(stack):
     with stack.api("operator") as api:
         yield api
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def approver(stack):
     with stack.api("approver") as api:
         yield api

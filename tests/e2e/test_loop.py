@@ -104,12 +104,56 @@ def test_requests_at_once_make_one_training(operator, ratchet, stack):
     assert ratchet.registry.versions(MODEL) == [challenger.version]
 
 
+@pytest.mark.parametrize(
+    ("dag", "conf"),
+    [
+        ("retrain", {"reason": ""}),
+        ("retrain", {}),
+        ("retrain", {"reason": "r", "as_of": 20130201}),
+        ("retrain", {"reason": "r", "source": "drift"}),
+        ("promote", {}),
+        ("promote", {"version": "latest"}),
+        ("rollback", {"to_version": 1}),
+        ("score", {"days": "2013-02-01"}),
+    ],
+)
+def test_wrong_types_and_missing_values_are_refused_by_the_api(operator, ratchet, dag, conf):
+    before = ratchet.ledger.events()
+    with pytest.raises(StackError, match="40"):
+        operator.trigger(f"{MODEL}.{dag}", conf=conf)
+    assert ratchet.ledger.events() == before
+
+
+def test_a_request_that_can_not_be_served_is_not_filed(operator, ratchet):
+    before = ratchet.ledger.requests(MODEL)
+    wrong = [
+        ({"asof": "2013-02-01"}, "asof"),
+        ({"as_of": "2013-06-01"}, "2013-06-01"),
+        ({"as_of": "2013-01-10"}, "2013-01-10"),
+    ]
+    runs = [operator.trigger(f"{MODEL}.retrain", conf={"reason": "r", **conf})["dag_run_id"] for conf, _ in wrong]
+    for run_id, (_, told) in zip(runs, wrong, strict=True):
+        operator.wait_for_run(f"{MODEL}.retrain", run_id, until={"failed"})
+        assert told in operator.task_log(f"{MODEL}.retrain", run_id, "request_retrain")
+    assert ratchet.ledger.requests(MODEL) == before
+
+
 def training_runs(operator, batch: str) -> list[dict]:
     return [run for run in operator.runs(f"{MODEL}.train_evaluate") if run["conf"].get("batch") == batch]
 
 
+def question_of_another_run(operator, than: str | None = None) -> dict:
+    """The open question about a promotion, once a run other than `than` asks it."""
+
+    def asked() -> dict | None:
+        found = operator.hitl_details(f"{MODEL}.promote", open_only=True)
+        return next((one for one in found if one["task_instance"]["dag_run_id"] != than), None)
+
+    return until("the question", asked)
+
+
 def test_nothing_is_promoted_without_an_allowed_answer(operator, ratchet):
-    question = until("the question", lambda: next(iter(operator.hitl_details(f"{MODEL}.promote", open_only=True)), None))
+    question = question_of_another_run(operator)
     run_id, task = question["task_instance"]["dag_run_id"], question["task_instance"]["task_id"]
     with pytest.raises(StackError, match="403"):
         operator.answer(f"{MODEL}.promote", run_id, task, "Approve")
@@ -117,16 +161,35 @@ def test_nothing_is_promoted_without_an_allowed_answer(operator, ratchet):
     assert only_challenger(ratchet).model_digest in question["body"]
 
 
+def test_neither_an_edited_xcom_nor_tasks_marked_by_hand_promote(operator, ratchet):
+    """What decides is in the ledger: the run ends in an error, and dispatch has the question asked anew."""
+    dag, run_id = f"{MODEL}.promote", question_of_another_run(operator)["task_instance"]["dag_run_id"]
+    operator.wait_until_parked(dag, run_id, "approve_promotion")
+    tasks = f"/dags/{dag}/dagRuns/{run_id}/taskInstances"
+    said = {"verdict": "PROMOTE", "version": 1, "digest": "0" * 64, "answer": "Approve", "by": "approver"}
+    operator.call("PATCH", f"{tasks}/judge_challenger/xcomEntries/return_value", body={"value": said})
+    operator.call("PATCH", f"{tasks}/approve_promotion", body={"new_state": "success"})
+    operator.wait_for_run(dag, run_id, until={"failed"})
+    assert operator.xcom(dag, run_id, "judge_challenger") == said
+    assert "no valid approval" in operator.task_log(dag, run_id, "promote_challenger")
+    assert ratchet.ledger.champion(MODEL) is None
+    assert ratchet.registry.alias_version(MODEL, "champion") is None
+
+    operator.trigger("ratchet.dispatch")  # a minute sooner than by itself
+    question_of_another_run(operator, than=run_id)
+    assert [run["state"] for run in operator.runs(dag)] == ["running", "failed"]
+
+
 def test_the_approver_s_answer_promotes(operator, approver, ratchet):
-    (question,) = approver.hitl_details(f"{MODEL}.promote", open_only=True)
-    run_id, task = question["task_instance"]["dag_run_id"], question["task_instance"]["task_id"]
-    approver.answer(f"{MODEL}.promote", run_id, task, "Approve")
+    (run_id,) = (run["dag_run_id"] for run in operator.runs(f"{MODEL}.promote") if run["state"] == "running")
+    approver.wait_until_parked(f"{MODEL}.promote", run_id, "approve_promotion")
+    approver.answer(f"{MODEL}.promote", run_id, "approve_promotion", "Approve")
     operator.wait_for_run(f"{MODEL}.promote", run_id)
     champion = ratchet.ledger.champion(MODEL)
     assert champion.version == only_challenger(ratchet).version
     assert ratchet.registry.alias_version(MODEL, "champion") == champion.version
     approval = ratchet.ledger.approval(MODEL, champion.version, ratchet.ledger.verdict(MODEL, champion.version).digest)
-    assert (approval.answer, approval.responded_by) == ("Approve", "approver")
+    assert (approval.answer, approval.responded_by, approval.run_id) == ("Approve", "approver", run_id)
 
 
 def test_a_backfilled_day_is_scored_by_the_champion(operator, ratchet):
@@ -141,6 +204,26 @@ def test_a_backfilled_day_is_scored_by_the_champion(operator, ratchet):
     assert len(predictions) == scored.rows == len(ratchet.lake.read("datasets/flights", "2013-02-01", "2013-02-01"))
     assert set(predictions["model_version"]) == {ratchet.ledger.champion(MODEL).version}
     assert predictions["score"].between(0, 1).all()
+
+
+def test_too_few_scored_days_to_speak_of_drift_is_an_answer(operator, ratchet):
+    run = operator.run_to_end(f"{MODEL}.check_drift")
+    result = operator.xcom(f"{MODEL}.check_drift", run["dag_run_id"], "check_drift")
+    assert result["status"] == "not enough data" and "2013-01-31" in result["explanation"]
+    assert ratchet.ledger.checks(MODEL) == []
+
+
+def test_a_rollback_to_what_never_was_champion_fails_and_moves_nothing(operator, ratchet):
+    champion = ratchet.ledger.champion(MODEL)
+    for conf, told in (
+        ({}, "no other version"),
+        ({"to_version": 7}, "version 7"),
+        ({"version": 1}, "unknown parameter"),
+    ):
+        run = operator.trigger(f"{MODEL}.rollback", conf={"reason": "a try", **conf})
+        operator.wait_for_run(f"{MODEL}.rollback", run["dag_run_id"], until={"failed"})
+        assert told in operator.task_log(f"{MODEL}.rollback", run["dag_run_id"], "rollback_champion")
+    assert ratchet.ledger.champion(MODEL) == champion
 
 
 def test_the_chain_verifies_and_no_import_error_is_left(operator, ratchet):

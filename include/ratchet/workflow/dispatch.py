@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
-from ratchet.workflow.scoring import due_days
+from ratchet.workflow.scoring import due_days, inputs_digests
 
 ATTEMPTS = 3
 
@@ -39,7 +39,7 @@ def list_due(deployment: Deployment) -> list[Due]:
             )
         if days := due_days(deployment, spec):
             champion = deployment.ledger.champion(name)
-            what = digest_of([days, champion.version, champion.epoch])[:12]
+            what = digest_of([inputs_digests(deployment, spec, days), champion.version, champion.epoch])[:12]
             due.append(Due(f"{name}.score", f"score__{days[0]}__{days[-1]}__{what}", {"days": days}))
     return due
 

@@ -41,7 +41,8 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
     key = digest_of([model, champion.version, as_of, {d: s.inputs_digest for d, s in scored.items()}, spec.watch.model_dump()])
     for known in ledger.checks(model):
         if known.key == key:
-            return {**known.result, "status": "unchanged", "report": known.report_url}
+            requests = _ask_retrain(deployment, model, known.result["ask_retrain"], as_of, key)  # made up for, if lost
+            return {**known.result, "status": "unchanged", "report": known.report_url, "requests": requests}
 
     predictions = lake.read(f"predictions/{model}", min(scored), max(scored))
     current = build_inputs(spec, deployment.datasets.good, lake, min(scored), max(scored), as_of)
@@ -64,12 +65,24 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
         report = deployment.registry.log_report(f"{model}.drift", key, {"drift.html": page}, metrics=found.numbers())
     _append_history(lake, model, as_of, key, champion.version, found)
     ledger.record_check(model, as_of, champion.version, key, result, report)
-    requests = [
-        request_retrain(deployment, model, reason=reason, source="drift", actor="check_drift", as_of=as_of,
-                        idempotency_key=digest_of([key, reason]))
-        for reason in found.ask_retrain
-    ]
+    requests = _ask_retrain(deployment, model, found.ask_retrain, as_of, key)
     return {**result, "status": "checked", "report": report, "requests": requests}
+
+
+def _ask_retrain(deployment: Deployment, model: str, reasons: list[str], as_of: str, key: str) -> list[dict]:
+    """File a retrain request for each reason, once a check."""
+    return [
+        request_retrain(
+            deployment,
+            model,
+            reason=reason,
+            source="drift",
+            actor="check_drift",
+            as_of=as_of,
+            idempotency_key=digest_of([key, reason]),
+        )
+        for reason in reasons
+    ]
 
 
 def _append_history(lake, model: str, as_of: str, key: str, version: int, found) -> None:

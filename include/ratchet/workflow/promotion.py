@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from ratchet.deployment import Deployment
-from ratchet.errors import ApprovalError
+from ratchet.errors import ApprovalError, ParameterError
 
 
 def judge_challenger(deployment: Deployment, model: str, version: int) -> dict:
@@ -63,7 +63,7 @@ def judge_frame(deployment: Deployment, model: str, version: int, *, against: in
 def approval_question(deployment: Deployment, model: str, version: int) -> dict:
     """What the approver needs to know, read from the ledger: {subject, body (Markdown), verdict, verdict_digest, asked_by}."""
     ledger, registry = deployment.ledger, deployment.registry
-    challenger, verdict = ledger.challenger(model, version), ledger.verdict(model, version)
+    challenger, verdict = ledger.challenger(model, version), _verdict(deployment, model, version)
     champion = ledger.champion(model)
     requests = [r for r in ledger.requests(model) if r.batch_id == challenger.batch_id]
     asked_by = requests[0].actor if requests else "unknown"
@@ -155,7 +155,7 @@ def promote_challenger(deployment: Deployment, model: str, version: int) -> dict
     when the champion has moved since the verdict. Doing it again changes nothing.
     """
     spec, ledger = deployment.model(model), deployment.ledger
-    verdict = ledger.verdict(model, version)
+    verdict = _verdict(deployment, model, version)
     champion = ledger.promote(
         model,
         version,
@@ -176,6 +176,8 @@ def rollback_champion(
     Once per `run_id`: a retry of the same run finds its own move and makes no other. Raises UnknownNameError,
     ApprovalError for a version that never was champion, ConflictError when the champion moves meanwhile.
     """
+    if not reason.strip():
+        raise ParameterError(f"a rollback of {model} without a reason", hint="say why, for the record")
     ledger, reason = deployment.ledger, f"{reason} (run {run_id})"
     deployment.model(model)
     history = ledger.champion_history(model)
@@ -205,6 +207,20 @@ def load_version(deployment: Deployment, model: str, version: int):
     challenger = deployment.ledger.challenger(model, version)
     folder = deployment.registry.download(model, version, deployment.settings.var / "cache" / "models")
     return load_model(folder, challenger.model_digest)
+
+
+def _verdict(deployment: Deployment, model: str, version: int):
+    """The newest verdict on a challenger. Raises UnknownNameError for no such challenger, ApprovalError without one."""
+    deployment.ledger.challenger(model, version)
+    verdict = deployment.ledger.verdict(model, version)
+    if verdict is None:
+        raise ApprovalError(
+            f"{model} version {version} has not been judged",
+            seen="no verdict",
+            expected="PROMOTE",
+            hint=f"start {model}.promote",
+        )
+    return verdict
 
 
 def _check_row(check: dict) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from ratchet.deployment import Deployment, get_deployment
 from ratchet_airflow.links import MlflowLink
@@ -55,22 +55,27 @@ class ApprovePromotionOperator(ApprovalOperator):
         return super().execute(context)
 
     def execute_complete(self, context, event):
+        try:
+            super().execute_complete(context, event)
+        except HITLTimeoutError:
+            get_deployment().ledger.expire_approvals(self.model, datetime.now(UTC))
+            raise
+        except DownstreamTasksSkipped:  # how a Reject leaves it: on record like any other answer
+            self._record(context, event)
+            raise
+        return self._record(context, event)
+
+    def _record(self, context, event) -> dict:
         from ratchet.workflow.promotion import approval_question, record_answer
 
         deployment, version, ti = get_deployment(), checked_params(context)["version"], context["ti"]
-        try:
-            answer = super().execute_complete(context, event)
-        except HITLTimeoutError:
-            deployment.ledger.expire_approvals(self.model, datetime.now(UTC))
-            raise
-        user = answer["responded_by_user"] or {}
-        at = answer["responded_at"]
+        user, at = event["responded_by_user"] or {}, event["responded_at"]
         recorded = record_answer(
             deployment,
             self.model,
             version,
             verdict_digest=approval_question(deployment, self.model, version)["verdict_digest"],
-            answer=answer["chosen_options"][0],
+            answer=event["chosen_options"][0],
             responded_by=user.get("name"),
             responded_by_id=user.get("id"),
             responded_at=datetime.fromisoformat(at) if isinstance(at, str) else at,

@@ -20,7 +20,7 @@ class RequestRetrainOperator(ModelStepOperator):
         from ratchet.workflow.training import request_retrain
 
         run = context["dag_run"]
-        scheduled = str(run.run_type) == "scheduled"
+        scheduled = run.run_type == "scheduled"
         return request_retrain(
             deployment,
             self.model,

@@ -1,0 +1,152 @@
+"""`ratchet` on a shell: what it shows, its exit status, and errors told without a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_loop import FIRST_AS_OF, MODEL, deployment_in, make_home
+
+from ratchet import cli
+
+
+@pytest.fixture
+def ratchet(monkeypatch, capsys):
+    """Runs the command in this process, through its entry point; (exit status, stdout, stderr)."""
+    monkeypatch.setattr(cli.console, "_width", 200)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ratchet", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.app()
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def world(copy_of, as_environment, taken_in):
+    return as_environment(copy_of(taken_in))
+
+
+def test_landing_and_taking_in_days(ratchet, as_environment, tmp_path):
+    make_home(tmp_path / "home")
+    deployment = as_environment(deployment_in(tmp_path))
+    code, out, _ = ratchet("land", "flights", "--from", "2013-01-01", "--to", "2013-01-02")
+    assert code == 0 and json.loads(out)
+    assert deployment.drops.days("flights") == ["2013-01-01", "2013-01-02"]
+    code, out, _ = ratchet("ingest", "planes")
+    assert code == 0 and json.loads(out)["published"] == ["2013-01-01"]
+    assert deployment.ledger.high_water("planes") == "2013-01-01"
+
+
+def test_a_request_is_filed_in_the_users_name(ratchet, world, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "somebody")
+    code, out, _ = ratchet("retrain", MODEL, "--reason", "new rules", "--as-of", FIRST_AS_OF)
+    answer = json.loads(out)
+    assert (code, answer["status"], answer["as_of"]) == (0, "accepted", FIRST_AS_OF)
+    (request,) = world.ledger.requests(MODEL)
+    assert (request.actor, request.reason, request.source) == ("somebody", "new rules", "person")
+    _, out, _ = ratchet("retrain", MODEL, "--reason", "again", "--as-of", FIRST_AS_OF)
+    assert json.loads(out)["status"] == "merged"
+
+
+def test_status_shows_what_stands_and_what_is_due(ratchet, copy_of, as_environment, reigning):
+    deployment = as_environment(copy_of(reigning))
+    (deployment.settings.dataset_specs / "broken.yaml").write_text("description: no columns\n", "utf-8")
+    code, out, _ = ratchet("status")
+    assert code == 0
+    rows = sum(partition.rows for partition in deployment.ledger.partitions("flights"))
+    shown = [
+        str(rows),
+        "2013-01-30",
+        "1 (champion)",
+        "version 1, epoch 1",
+        "PROMOTE",
+        "scored days: 14",
+        "due: nothing",
+    ]
+    assert [text for text in shown if text not in out] == []
+    assert "broken.yaml" in out and "[type=missing" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["land", "trains", "--from", "2013-01-01", "--to", "2013-01-01"], ["'trains'", "flights"]),
+        (["land", "flights", "--from", "2013-01-02", "--to", "2013-01-01"], ["backwards", "2013-01-02"]),
+        (["land", "flights", "--from", "2014-01-01", "--to", "2014-01-01"], ["2014-01-01", "2013"]),
+        (["ingest", "trains"], ["'trains'", "planes"]),
+        (["ingest", "flights", "--from", "2013-02-01", "--to", "2013-02-01"], ["2013-02-01"]),
+        (["ingest", "flights", "--from", "2013-01-01"], ["to is not a day", "None"]),
+        (["retrain", "train_delay", "--reason", "r"], ["'train_delay'", MODEL]),
+        (["retrain", MODEL, "--reason", "r", "--as-of", "soon"], ["as_of is not a day", "'soon'"]),
+    ],
+)
+def test_an_error_names_the_thing_and_ends_with_what_to_do(ratchet, world, arguments, told):
+    before = len(world.ledger.events())
+    code, out, err = ratchet(*arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ") and "Traceback" not in err
+    assert all(word in err for word in told) and err.splitlines()[-1].startswith("  do: ")
+    assert len(world.ledger.events()) == before
+
+
+@pytest.mark.parametrize("arguments", [["retrain", MODEL], ["ingest"], ["audit", "verify", "--as", "xml"], ["promote"]])
+def test_a_command_line_that_is_none_ends_with_2(ratchet, world, arguments):
+    code, _, err = ratchet(*arguments)
+    assert code == 2 and "Usage" in err
+
+
+def test_the_audit_shows_words_of_others_as_they_are(ratchet, world):
+    reason = "see [/red] and [bold] :warning:"
+    ratchet("retrain", MODEL, "--reason", reason, "--as-of", FIRST_AS_OF)
+    code, out, _ = ratchet("audit", "show", "--subject", f"models/{MODEL}")
+    assert code == 0 and "retrain_requested" in out and "partition_published" not in out
+    assert "[/red]" in out and "[bold]" in out and ":warning:" in out
+    code, out, _ = ratchet("audit", "show", "--limit", "1")
+    assert code == 0 and out.count(f"models/{MODEL}") == 1
+
+
+def test_verify_tells_a_whole_chain_from_a_broken_one(ratchet, world):
+    entries = len(world.ledger.events())
+    code, out, _ = ratchet("audit", "verify")
+    assert code == 0 and f"{entries} entries" in out
+    with sqlite3.connect(world.settings.var / "ledger" / "ledger.db") as database:
+        changed = database.execute("UPDATE ledger_events SET actor = 'nobody' WHERE seq = 7")
+        assert changed.rowcount == 1
+    database.close()
+    code, out, _ = ratchet("audit", "verify")
+    assert code == 1 and "broken at entry 7" in out
+    code, out, _ = ratchet("audit", "verify", "--as", "json")
+    report = json.loads(out)
+    assert code == 1 and (report["ok"], report["first_bad"]) == (False, 7)
+
+
+def test_verify_sees_a_cut_tail_and_a_lost_key(ratchet, world):
+    database = sqlite3.connect(world.settings.var / "ledger" / "ledger.db")
+    with database:
+        database.execute("DELETE FROM ledger_events WHERE seq > 10")
+    database.close()
+    code, out, _ = ratchet("audit", "verify")
+    assert code == 1 and "broken at entry 11" in out and "cut off" in out
+    world.settings.ledger_key_file.unlink()
+    code, out, err = ratchet("audit", "verify")
+    assert code == 1 and "key" in (out + err)
+
+
+def test_the_installed_command_ends_with_1_and_without_a_traceback(taken_in, tmp_path):
+    var = shutil.copytree(taken_in / "var" / "ledger", tmp_path / "var" / "ledger").parent
+    shutil.copytree(taken_in / "var" / "secrets", tmp_path / "var" / "secrets")
+    environment = {**os.environ, "RATCHET_HOME": str(taken_in / "home"), "RATCHET_VAR": str(var)}
+    command = [Path(sys.executable).with_name("ratchet"), "retrain", "train_delay", "--reason", "r"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: no model named 'train_delay'") and "Traceback" not in done.stderr

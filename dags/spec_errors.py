@@ -6,5 +6,7 @@ from ratchet_airflow.wiring import deployment
 errors = {**deployment().datasets.errors, **deployment().models.errors}
 if errors:
     raise SpecError(
-        f"{len(errors)} spec(s) can't be used", seen="\n" + "\n".join(errors.values()), hint="mend the files named above"
+        f"{len(errors)} spec(s) can't be used",
+        seen="\n" + "\n".join(errors.values()),
+        hint="mend the files named above",
     )

@@ -1,7 +1,8 @@
 """Train the candidates of {name} and put the best forward as challenger.
 
 Takes a snapshot of everything known as of a day, splits it into train | validate | judge, fits every candidate of the
-spec on train, measures it on validate, and registers the best one. The model registered is the model measured: no refit.
+spec on train, measures it on validate, and registers the best one. The model registered is the model measured: no
+refit.
 The same inputs give the same challenger, never a second version.
 
 Started by dispatch for a batch of retrain requests. To ask for a training, trigger `{name}.retrain` instead: a run
@@ -9,7 +10,8 @@ started here by hand files a request of its own first.
 
 **Parameters**: `batch` (dispatch fills it in), `as_of` (only without a batch).
 
-**When it fails**: dispatch starts a fresh run, up to three in all; candidates already fitted are found, not fitted again.
+**When it fails**: dispatch starts a fresh run, up to three in all; candidates already fitted are found, not fitted
+again.
 """
 
 from airflow.sdk import DAG

@@ -71,7 +71,9 @@ class Demo:
 
     def ingest_first_quarter(self) -> str:
         for name in (*DATASETS, "planes"):
-            self.wait(f"the nightly run of {name} to find nothing new", lambda n=name: self.nightly_run_ended(n), timeout=120)
+            self.wait(
+                f"the nightly run of {name} to find nothing new", lambda n=name: self.nightly_run_ended(n), timeout=120
+            )
         return self.ingest("2013-01-01", "2013-03-31", planes=True)
 
     def ingest_second_quarter(self) -> str:
@@ -97,7 +99,9 @@ class Demo:
         for name, span in spans.items():
             days = {partition.day for partition in self.ratchet.ledger.partitions(name, first=span[0], last=span[1])}
             lake_days = {day for day in self.ratchet.lake.days(f"datasets/{name}") if span[0] <= day <= span[1]}
-            self.check(days == lake_days and span[1] in days, f"{name}: ledger and lake hold the same days", lake_days - days)
+            self.check(
+                days == lake_days and span[1] in days, f"{name}: ledger and lake hold the same days", lake_days - days
+            )
         rows = sum(p.rows for p in self.ratchet.ledger.partitions("flights", first=first, last=last))
         return f"{rows} flights; " + "; ".join(told)
 
@@ -116,12 +120,11 @@ class Demo:
         ledger = self.ratchet.ledger
         if batch_requests == 1:
             self.request(self.operator, "first model", as_of, f"demo first model {as_of}")
-        challenger = self.wait(
-            f"a challenger trained as of {as_of}", lambda: self.challenger_as_of(as_of), timeout=600
-        )
+        challenger = self.wait(f"a challenger trained as of {as_of}", lambda: self.challenger_as_of(as_of), timeout=600)
         batch = ledger.batch(challenger.batch_id)
         runs = [
-            run for run in self.operator.runs(f"{MODEL}.train_evaluate")
+            run
+            for run in self.operator.runs(f"{MODEL}.train_evaluate")
             if run["conf"].get("batch") == batch.id and run["state"] == "success"
         ]
         filed = [r for r in ledger.requests(MODEL) if r.batch_id == batch.id]
@@ -130,7 +133,11 @@ class Demo:
         made = [c for c in ledger.challengers(MODEL) if c.as_of == as_of]
         self.check(len(made) == 1, f"one challenger as of {as_of}", [c.version for c in made])
         registered = self.ratchet.registry.versions(MODEL)
-        self.check(registered == sorted(c.version for c in ledger.challengers(MODEL)), "MLflow holds those versions", registered)
+        self.check(
+            registered == sorted(c.version for c in ledger.challengers(MODEL)),
+            "MLflow holds those versions",
+            registered,
+        )
         windows = " | ".join(" to ".join(challenger.windows[name]) for name in ("train", "validate", "judge"))
         return (
             f"version {challenger.version} from {len(filed)} request(s) ({', '.join(r.source for r in filed)}); "
@@ -153,7 +160,9 @@ class Demo:
         verdict = ledger.verdict(MODEL, challenger.version)
         approval = ledger.approval(MODEL, challenger.version, verdict.digest)
         self.check(verdict.verdict == "PROMOTE", "the gate said PROMOTE", verdict.verdict)
-        self.check(approval.answer == "Approve" and approval.responded_by == "approver", "the approver approved", approval)
+        self.check(
+            approval.answer == "Approve" and approval.responded_by == "approver", "the approver approved", approval
+        )
         if how.startswith("approved"):
             self.check_champion(challenger.version)
         return f"version {challenger.version} {how}; {self.quality(challenger.version, verdict.champion_version)}"
@@ -203,11 +212,19 @@ class Demo:
     def wait_scored(self, first: str, last: str) -> str:
         ledger = self.ratchet.ledger
         wanted = {p.day: p.rows for p in ledger.partitions("flights", first=first, last=last)}
-        self.wait(f"predictions for {len(wanted)} days", lambda: wanted.keys() <= ledger.scored_days(MODEL).keys(), timeout=600)
+        self.wait(
+            f"predictions for {len(wanted)} days",
+            lambda: wanted.keys() <= ledger.scored_days(MODEL).keys(),
+            timeout=600,
+        )
         self.wait("nothing left to score", lambda: not self.scoring_due(), timeout=600)
         predictions = self.ratchet.lake.read(f"predictions/{MODEL}", first, last)
         rows = predictions.groupby("day").size().to_dict()
-        self.check(rows == wanted, "one prediction for every flight", {d: (rows.get(d), n) for d, n in wanted.items() if rows.get(d) != n})
+        self.check(
+            rows == wanted,
+            "one prediction for every flight",
+            {d: (rows.get(d), n) for d, n in wanted.items() if rows.get(d) != n},
+        )
         versions = sorted(int(version) for version in predictions["model_version"].unique())
         return f"{len(predictions)} predictions on {len(wanted)} days, by version {', '.join(map(str, versions))}"
 
@@ -227,7 +244,8 @@ class Demo:
         auc = result["performance"]
         return (
             f"{len(result['drifted'])} of {len(result['columns'])} columns drifted; AUC of version {check.version} on "
-            f"{auc['clusters']} days {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f}); report: {check.report_url}"
+            f"{auc['clusters']} days {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f}); "
+            f"report: {check.report_url}"
         )
 
     def roll_back(self, as_of: str) -> str:
@@ -249,7 +267,11 @@ class Demo:
 
     def check_champion(self, version: int) -> None:
         champion = self.ratchet.ledger.champion(MODEL)
-        self.check(champion is not None and champion.version == version, f"version {version} is champion in the ledger", champion)
+        self.check(
+            champion is not None and champion.version == version,
+            f"version {version} is champion in the ledger",
+            champion,
+        )
         alias = self.ratchet.registry.alias_version(MODEL, "champion")
         self.check(alias == version, "MLflow's alias says the same", alias)
 
@@ -257,9 +279,7 @@ class Demo:
         return next((c for c in self.ratchet.ledger.challengers(MODEL) if c.as_of == as_of), None)
 
     def judged(self, version: int) -> bool:
-        return any(
-            c.version == version and c.status != "registered" for c in self.ratchet.ledger.challengers(MODEL)
-        )
+        return any(c.version == version and c.status != "registered" for c in self.ratchet.ledger.challengers(MODEL))
 
     def open_question(self, version: int) -> dict | None:
         for question in self.approver.hitl_details(f"{MODEL}.promote", open_only=True):
@@ -293,7 +313,9 @@ class Demo:
             now = time.monotonic()
             self.stack.check_alive()
             if now - started > timeout:
-                raise DemoError(f"waited {timeout:.0f} s for {what}", hint=f"look at the runs in {self.stack.airflow_url}")
+                raise DemoError(
+                    f"waited {timeout:.0f} s for {what}", hint=f"look at the runs in {self.stack.airflow_url}"
+                )
             if now - told > 15:
                 console.print(f"      waiting for {what} ({now - started:.0f} s)")
                 told = now
@@ -308,9 +330,21 @@ class Demo:
 
     def where_to_look(self) -> str:
         airflow, registry = self.stack.airflow_url, self.ratchet.registry
-        lines = [f"  {kind:15} {airflow}/dags/{MODEL}.{kind}" for kind in ("train_evaluate", "promote", "score", "check_drift")]
-        lines += [f"  version {c.version:<7} {registry.version_url(MODEL, c.version)}" for c in self.ratchet.ledger.challengers(MODEL)]
-        return "\n".join(["Where to look (while `make up` runs):", *lines, "  on record       .venv/bin/ratchet status; .venv/bin/ratchet audit show"])
+        lines = [
+            f"  {kind:15} {airflow}/dags/{MODEL}.{kind}"
+            for kind in ("train_evaluate", "promote", "score", "check_drift")
+        ]
+        lines += [
+            f"  version {c.version:<7} {registry.version_url(MODEL, c.version)}"
+            for c in self.ratchet.ledger.challengers(MODEL)
+        ]
+        return "\n".join(
+            [
+                "Where to look (while `make up` runs):",
+                *lines,
+                "  on record       .venv/bin/ratchet status; .venv/bin/ratchet audit show",
+            ]
+        )
 
     def table(self, seconds: float) -> Table:
         table = Table("stage", "time", "what happened", title=f"the loop, in {seconds:.0f} s", show_lines=True)
@@ -329,17 +363,25 @@ def main(argv: list[str] | None = None) -> int:
         with running_stack(options.var, say=lambda line: console.print(f"      {line}")) as stack:
             os.environ.update(stack.client)
             dags = [f"{name}.ingest_validate" for name in (*DATASETS, "planes")]
-            dags += [f"{MODEL}.{kind}" for kind in ("retrain", "train_evaluate", "promote", "rollback", "score", "check_drift")]
+            dags += [
+                f"{MODEL}.{kind}"
+                for kind in ("retrain", "train_evaluate", "promote", "rollback", "score", "check_drift")
+            ]
             stack.api("operator").wait_for_dags([*dags, "ratchet.dispatch"])
             demo = Demo(stack, options.ask)
-            console.print(f"      Airflow {stack.airflow_url}, MLflow {stack.mlflow_url}, up after {time.monotonic() - started:.0f} s")
+            console.print(
+                f"      Airflow {stack.airflow_url}, MLflow {stack.mlflow_url}, "
+                f"up after {time.monotonic() - started:.0f} s"
+            )
             demo.play()
             console.print(demo.table(time.monotonic() - started))
             console.print(demo.where_to_look())
     except RatchetError as error:
         console.print(f"[red]demo failed:[/red] {error}", markup=True)
         return 1
-    console.print("`make up` opens the same state in Airflow and MLflow and prints the sign-in; `make reset` starts afresh.")
+    console.print(
+        "`make up` opens the same state in Airflow and MLflow and prints the sign-in; `make reset` starts afresh."
+    )
     return 0
 
 

@@ -32,12 +32,16 @@ def app() -> None:
 
 
 @cli.command()
-def land(source: Annotated[str, typer.Argument(help="the only source that ships: flights")], first: First, last: Last) -> None:
+def land(
+    source: Annotated[str, typer.Argument(help="the only source that ships: flights")], first: First, last: Last
+) -> None:
     """Play the upstream systems: deliver the source's real data as daily drops, each with its manifest."""
     from ratchet.upstream import land_flights
 
     if source != "flights":
-        raise UnknownNameError(f"no source named {source!r}", expected="flights", hint="ratchet land flights --from ... --to ...")
+        raise UnknownNameError(
+            f"no source named {source!r}", expected="flights", hint="ratchet land flights --from ... --to ..."
+        )
     _show(land_flights(get_deployment().drops, first, last).as_dict())
 
 
@@ -121,7 +125,9 @@ def audit_show(
     """The newest events, oldest first."""
     table = Table("seq", "at (UTC)", "kind", "actor", "subject", "what")
     for event in get_deployment().ledger.events(subject=subject, limit=limit):
-        what = ", ".join(f"{key}={value}" for key, value in event.payload.items() if not isinstance(value, (dict, list)))
+        what = ", ".join(
+            f"{key}={value}" for key, value in event.payload.items() if not isinstance(value, (dict, list))
+        )
         table.add_row(str(event.seq), f"{event.at:%Y-%m-%d %H:%M:%S}", event.kind, event.actor, event.subject, what)
     console.print(table)
 

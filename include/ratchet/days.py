@@ -15,7 +15,9 @@ def check_day(value: object, name: str) -> str:
             return date.fromisoformat(value).isoformat()
     except ValueError:
         pass
-    raise ParameterError(f"{name} is not a day", seen=repr(value), expected="YYYY-MM-DD", hint=f"pass {name} as an ISO date")
+    raise ParameterError(
+        f"{name} is not a day", seen=repr(value), expected="YYYY-MM-DD", hint=f"pass {name} as an ISO date"
+    )
 
 
 def check_range(first: object, last: object, names: tuple[str, str] = ("from", "to")) -> tuple[str, str]:
@@ -23,7 +25,9 @@ def check_range(first: object, last: object, names: tuple[str, str] = ("from", "
     first, last = check_day(first, names[0]), check_day(last, names[1])
     if first > last:
         raise ParameterError(
-            "the range runs backwards", seen=f"{names[0]}={first}, {names[1]}={last}", hint=f"swap {names[0]} and {names[1]}"
+            "the range runs backwards",
+            seen=f"{names[0]}={first}, {names[1]}={last}",
+            hint=f"swap {names[0]} and {names[1]}",
         )
     return first, last
 

@@ -87,8 +87,8 @@ class Windows(Strict):
 
 
 class PromoteIf(Strict):
-    """What the gate asks. `minimum`, in units of the metric, is asked of the lower bound on the judge window; `better_by` is the smallest
-    improvement worth a promotion; `alpha` is one-sided."""
+    """What the gate asks. `minimum`, in units of the metric, is asked of the lower bound on the judge window;
+    `better_by` is the smallest improvement worth a promotion; `alpha` is one-sided."""
 
     metric: Literal["roc_auc"] = "roc_auc"
     minimum: float = Field(ge=0, le=1)
@@ -201,7 +201,9 @@ class Loaded(BaseModel, Generic[S]):
         if name in self.good:
             return self.good[name]
         if name in self.errors:
-            raise SpecError(f"{kind} {name!r} has a spec that can't be used", seen=self.errors[name], hint="mend the file")
+            raise SpecError(
+                f"{kind} {name!r} has a spec that can't be used", seen=self.errors[name], hint="mend the file"
+            )
         raise UnknownNameError(
             f"no {kind} named {name!r}", expected=f"one of {sorted(self.good)}", hint=f"add include/{kind}s/{name}.yaml"
         )

@@ -38,7 +38,9 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
     if not scored:
         return {"status": "not enough data", "explanation": f"no scored day between {first} and {last}"}
 
-    key = digest_of([model, champion.version, as_of, {d: s.inputs_digest for d, s in scored.items()}, spec.watch.model_dump()])
+    key = digest_of(
+        [model, champion.version, as_of, {d: s.inputs_digest for d, s in scored.items()}, spec.watch.model_dump()]
+    )
     for known in ledger.checks(model):
         if known.key == key:
             requests = _ask_retrain(deployment, model, known.result["ask_retrain"], as_of, key)  # made up for, if lost
@@ -52,10 +54,10 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
     snapshot = load_snapshot(deployment.settings.lake, model, challenger.snapshot)
     reference = snapshot.frame[snapshot.frame["window"] == "judge"]
     if reference.empty or current.empty:
-        raise EmptyWindowError(f"{model}: nothing to compare", seen=f"{len(reference)} against {len(current)} rows", hint="score first")
-    reference = reference.assign(
-        score=score_frame(load_version(deployment, model, champion.version), reference, spec)
-    )
+        raise EmptyWindowError(
+            f"{model}: nothing to compare", seen=f"{len(reference)} against {len(current)} rows", hint="score first"
+        )
+    reference = reference.assign(score=score_frame(load_version(deployment, model, champion.version), reference, spec))
     labels = read_labels(spec, deployment.datasets.good, lake, min(scored), max(scored), as_of)
     performance = current[[*keys, "day", "score"]].merge(labels[[*keys, "label"]], on=keys, how="inner")
     with tempfile.TemporaryDirectory() as folder:

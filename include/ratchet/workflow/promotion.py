@@ -61,7 +61,10 @@ def judge_frame(deployment: Deployment, model: str, version: int, *, against: in
 
 
 def approval_question(deployment: Deployment, model: str, version: int) -> dict:
-    """What the approver needs to know, read from the ledger: {subject, body (Markdown), verdict, verdict_digest, asked_by}."""
+    """What the approver needs to know, read from the ledger.
+
+    {subject, body (Markdown), verdict, verdict_digest, asked_by, why (reasons of the checks that failed)}.
+    """
     ledger, registry = deployment.ledger, deployment.registry
     challenger, verdict = ledger.challenger(model, version), _verdict(deployment, model, version)
     champion = ledger.champion(model)
@@ -80,7 +83,8 @@ def approval_question(deployment: Deployment, model: str, version: int) -> dict:
         f"- asked for by {asked_by}: " + "; ".join(f"{r.source}: {_plain(r.reason)}" for r in requests),
         f"- model digest `{challenger.model_digest}`",
         f"- verdict digest `{verdict.digest}`",
-        f"- [the model version]({registry.version_url(model, version)}), [its run]({registry.run_url(challenger.mlflow_run_id)})",
+        f"- [the model version]({registry.version_url(model, version)}), "
+        f"[its run]({registry.run_url(challenger.mlflow_run_id)})",
     ]
     return {
         "subject": f"Promote {model} version {version}?",
@@ -92,7 +96,9 @@ def approval_question(deployment: Deployment, model: str, version: int) -> dict:
     }
 
 
-def ask_approval(deployment: Deployment, model: str, version: int, *, dag_id: str, run_id: str, task_id: str, try_number: int) -> dict:
+def ask_approval(
+    deployment: Deployment, model: str, version: int, *, dag_id: str, run_id: str, task_id: str, try_number: int
+) -> dict:
     """Record that the question stands, until when, and who caused it; return the question (see approval_question).
 
     Raises ApprovalError when the newest verdict isn't PROMOTE, or on a second try of the same task: a cleared approval
@@ -107,7 +113,9 @@ def ask_approval(deployment: Deployment, model: str, version: int, *, dag_id: st
         )
     if try_number > 1:
         raise ApprovalError(
-            "an approval is asked once", seen=f"try {try_number}", hint="let dispatch start a fresh promote run instead of clearing"
+            "an approval is asked once",
+            seen=f"try {try_number}",
+            hint="let dispatch start a fresh promote run instead of clearing",
         )
     hours = deployment.model(model).approval.expires_after_hours
     deployment.ledger.ask_approval(
@@ -140,7 +148,9 @@ def record_answer(
     """Keep a person's answer in the ledger. Raises ApprovalError when nobody in particular gave it."""
     if not responded_by:
         raise ApprovalError(
-            "nobody answered", seen="an answer without a user", hint="a named approver answers in the UI or over the REST API"
+            "nobody answered",
+            seen="an answer without a user",
+            hint="a named approver answers in the UI or over the REST API",
         )
     deployment.ledger.record_answer(
         model, version, verdict_digest, answer, responded_by, responded_by_id, responded_at, run_id, try_number
@@ -165,7 +175,11 @@ def promote_challenger(deployment: Deployment, model: str, version: int) -> dict
         now=datetime.now(UTC),
     )
     reconcile_alias(deployment, model)
-    return {"champion": champion.version, "epoch": champion.epoch, "url": deployment.registry.version_url(model, version)}
+    return {
+        "champion": champion.version,
+        "epoch": champion.epoch,
+        "url": deployment.registry.version_url(model, version),
+    }
 
 
 def rollback_champion(

@@ -110,7 +110,8 @@ def take_training_snapshot(deployment: Deployment, model: str, batch_id: str, ru
 def train_candidate(deployment: Deployment, model: str, snapshot_digest: str, candidate: str) -> dict:
     """Fit one candidate on the snapshot's train window, measure it on the validate window, log it as an MLflow run.
 
-    Once per candidate, snapshot and recipe: a second call finds the first run. Returns {candidate, run_id, metrics, url}.
+    Once per candidate, snapshot and recipe: a second call finds the first run. Returns {candidate, run_id, metrics,
+    url}.
     """
     from ratchet import train
     from ratchet.snapshot import load_snapshot
@@ -139,7 +140,12 @@ def train_candidate(deployment: Deployment, model: str, snapshot_digest: str, ca
             estimator=fitted.estimator,
             columns=dict.fromkeys(spec.numeric_features, "double") | dict.fromkeys(spec.categorical_features, "string"),
         )
-    return {"candidate": candidate, "run_id": run.run_id, "metrics": run.metrics, "url": deployment.registry.run_url(run.run_id)}
+    return {
+        "candidate": candidate,
+        "run_id": run.run_id,
+        "metrics": run.metrics,
+        "url": deployment.registry.run_url(run.run_id),
+    }
 
 
 def put_forward_challenger(deployment: Deployment, model: str, batch_id: str, snapshot_digest: str) -> dict:
@@ -164,10 +170,10 @@ def put_forward_challenger(deployment: Deployment, model: str, batch_id: str, sn
         runs[candidate.name] = run
     best = choose_best({name: run.metrics for name, run in runs.items()}, spec.promote_if.metric)
     manifest = load_snapshot(deployment.settings.lake, model, snapshot_digest).manifest
-    identity = challenger_identity(
-        snapshot_digest, spec, deployment.source_digest, deployment.lock_digest, spec.seed
+    identity = challenger_identity(snapshot_digest, spec, deployment.source_digest, deployment.lock_digest, spec.seed)
+    version = registry.register(
+        model, runs[best].run_id, identity, tags={"candidate": best, "snapshot": snapshot_digest}
     )
-    version = registry.register(model, runs[best].run_id, identity, tags={"candidate": best, "snapshot": snapshot_digest})
     challenger = ledger.register_challenger(
         model,
         identity,
@@ -221,5 +227,7 @@ def _candidate(spec: ModelSpec, name: str) -> CandidateSpec:
         if candidate.name == name:
             return candidate
     raise UnknownNameError(
-        f"{spec.name} has no candidate {name!r}", expected=f"one of {[c.name for c in spec.candidates]}", hint="see its spec"
+        f"{spec.name} has no candidate {name!r}",
+        expected=f"one of {[c.name for c in spec.candidates]}",
+        hint="see its spec",
     )

@@ -161,7 +161,12 @@ class _Bench:
         yield batch
         made = deployment.ledger.challengers(MODEL)[before:]
         if [challenger.batch_id for challenger in made] != [batch] or deployment.ledger.batch(batch).status != "done":
-            raise StackError("A training was not done anew", seen=made, expected=f"one new challenger of batch {batch}")
+            raise StackError(
+                "A training was not done anew",
+                seen=made,
+                expected=f"one new challenger of batch {batch}",
+                hint="does the seed still count for what a training is known by? See _write_seed",
+            )
         (manifest,) = (deployment.settings.lake / "snapshots" / MODEL).glob("*/manifest.json")
         self.measured.rows = json.loads(manifest.read_text())["rows"]
 
@@ -172,7 +177,12 @@ class _Bench:
 
     def _calls_failed(self, *arguments: str) -> StackError:
         tail = "\n".join(Path(self._log.name).read_text(errors="replace").splitlines()[-25:])
-        return StackError(f"`benchmarks.calls {' '.join(arguments)}` failed", seen=tail, where=self._log.name)
+        return StackError(
+            f"`benchmarks.calls {' '.join(arguments)}` failed",
+            seen=tail,
+            where=self._log.name,
+            hint="the end of its log is above; mend the cause and measure again",
+        )
 
 
 def _make_home(home: Path) -> Path:
@@ -187,7 +197,9 @@ def _write_seed(home: Path, seed: int) -> None:
     spec = home / "include" / "models" / f"{MODEL}.yaml"
     text, found = re.subn(r"(?m)^seed: \d+$", f"seed: {seed}", spec.read_text("utf-8"))
     if found != 1:
-        raise StackError("The model's spec has no line `seed: <number>` to change", where=spec)
+        raise StackError(
+            "The model's spec has no line `seed: <number>` to change", where=spec, hint="give it one, at the margin"
+        )
     spec.write_text(text, "utf-8")
 
 

@@ -76,7 +76,7 @@ def preload() -> None:
 
 
 def list_installed(log: logging.Logger) -> None:
-    """Have MLflow make its table of installed packages, which it keeps: a third of a second at each task's first save."""
+    """Have MLflow make its table of installed packages, which it keeps: 0.3 s at the first save of each task."""
     try:
         from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
 

@@ -1,8 +1,8 @@
 """Judge a challenger of {name}, ask a named person, and make it champion.
 
 The gate judges it on a window that neither model was trained or tuned on. Only a PROMOTE is put to the approver;
-without a PROMOTE **and** a real answer of an allowed person in the ledger, nothing moves. Started by dispatch, one run a
-challenger.
+without a PROMOTE **and** a real answer of an allowed person in the ledger, nothing moves. Started by dispatch, one run
+a challenger.
 
 **To approve**: open the run's task `approve_promotion`, read the checks, press Approve or Reject. The question expires.
 

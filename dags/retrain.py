@@ -6,7 +6,8 @@ inside the cool-down is suppressed, and both are on record with their reason. Di
 Where the spec has `retrain_when.schedule`, it also files one by the calendar.
 
 **Parameters**: `reason` (say why, for the record), `as_of` (event day up to which data is used; the newest by default),
-`key` (idempotency key: the same key gives the same answer), `source` (`person` or `api`).
+`key` (idempotency key: the same key gives the same answer), `source` (`api`; a `person` is not held back by the
+cool-down).
 
 **Over the API**: `POST /api/v2/dags/{name}.retrain/dagRuns` with
 `{"logical_date": null, "conf": {"reason": "label rules changed", "source": "api", "key": "ticket-7"}}`
@@ -29,7 +30,7 @@ for spec in model_specs("retrain"):
             "reason": params.text("why", required=True, default="scheduled" if when else ""),
             "as_of": params.day("event day up to which data is used; empty: the newest"),
             "key": params.text("idempotency key; empty: this run's id", max_length=200),
-            "source": Param("person", enum=["person", "api"], description="who asks"),
+            "source": Param("api", enum=["person", "api"], description="who asks"),
         },
     ) as dag:
         RequestRetrainOperator(task_id="request_retrain", model=spec.name, outlets=[LEDGER])

@@ -35,16 +35,9 @@ for spec in model_specs("train_evaluate"):
         },
     ) as dag:
         snapshot = TakeTrainingSnapshotOperator(task_id="take_snapshot", model=spec.name)
-        digest = "{{ ti.xcom_pull('take_snapshot')['snapshot'] }}"
         candidates = TrainCandidateOperator.partial(
-            task_id="train_candidate", model=spec.name, snapshot=digest, map_index_template="{{ task.candidate }}"
+            task_id="train_candidate", model=spec.name, map_index_template="{{ task.candidate }}"
         ).expand(candidate=[candidate.name for candidate in spec.candidates])
-        challenger = PutForwardChallengerOperator(
-            task_id="put_forward_challenger",
-            model=spec.name,
-            snapshot=digest,
-            batch="{{ ti.xcom_pull('take_snapshot')['batch'] }}",
-            outlets=[LEDGER],
-        )
+        challenger = PutForwardChallengerOperator(task_id="put_forward_challenger", model=spec.name, outlets=[LEDGER])
         snapshot >> candidates >> challenger
     globals()[dag.dag_id.replace(".", "__")] = dag

@@ -10,11 +10,12 @@ from urllib.parse import quote
 
 import httpx
 
-from local_stack.airflow_replies import instant, log_line, refused, run_path, task_name
+from local_stack.airflow_replies import database_failed, instant, log_line, refused, run_path, task_name
 from local_stack.errors import RunFailedError, StackError, WaitTimeoutError
 
 ENDED = frozenset({"success", "failed"})
 POLL_SECONDS = 0.25
+DATABASE_PAUSES = (0.5, 1, 2, 4)  # seconds before each further try of a request that Airflow's database failed
 
 
 class AirflowApi:
@@ -53,8 +54,22 @@ class AirflowApi:
             self._token = reply.json()["access_token"]
         return self._token
 
-    def send(self, method: str, path: str, *, body=None, params=None, headers=None) -> httpx.Response:
-        """One request below `/api/v2`, whatever its status; `path` starts with a slash."""
+    def send(
+        self, method: str, path: str, *, body=None, params=None, headers=None, repeatable: bool = False
+    ) -> httpx.Response:
+        """One request below `/api/v2`, whatever its status; `path` starts with a slash.
+
+        A GET, or one that is `repeatable`, is sent a few times more while Airflow's database fails it.
+        """
+        pauses = DATABASE_PAUSES if repeatable or method == "GET" else ()
+        for pause in pauses:
+            reply = self._send_signed(method, path, body, params, headers)
+            if not database_failed(reply):
+                return reply
+            time.sleep(pause)
+        return self._send_signed(method, path, body, params, headers)
+
+    def _send_signed(self, method: str, path: str, body, params, headers) -> httpx.Response:
         for may_sign_in_again in (True, False):
             signed = {"Authorization": f"Bearer {self.token()}"} | (headers or {})
             reply = self._request(method, f"/api/v2{path}", json=body, params=params, headers=signed)
@@ -123,7 +138,7 @@ class AirflowApi:
         due = datetime.now(UTC) - timedelta(seconds=1)
         body = {"dag_run_id": run_id, "logical_date": logical_date, "run_after": due.isoformat(), "conf": conf or {}}
         path = f"/dags/{quote(dag_id)}/dagRuns"
-        reply = self.send("POST", path, body=body)
+        reply = self.send("POST", path, body=body, repeatable=run_id is not None)
         if reply.status_code != 409 or run_id is None:
             if not reply.is_success:
                 raise refused("POST", path, reply, self.username)
@@ -270,8 +285,8 @@ class AirflowApi:
         """A backfill over both days inclusive ("YYYY-MM-DD" is midnight UTC); `reprocess`: none, failed, completed.
 
         Runs of these days that exist already are left as they are with "none". Asked again for up to a minute when
-        SQLite's one writer is busy (503), or when an earlier backfill that has ended is not marked so yet (409):
-        Airflow does that every half minute.
+        the database fails it, as when SQLite's one writer is busy, or when an earlier backfill that has ended is not
+        marked so yet (409): Airflow does that every half minute.
         """
         body = {
             "dag_id": dag_id,
@@ -282,7 +297,7 @@ class AirflowApi:
             "reprocess_behavior": reprocess,
         }
         deadline = time.monotonic() + 60
-        while (reply := self.send("POST", "/backfills", body=body)).status_code in (409, 503):
+        while (reply := self.send("POST", "/backfills", body=body)).status_code == 409 or database_failed(reply):
             if time.monotonic() > deadline:
                 break
             time.sleep(1)

@@ -33,6 +33,11 @@ def log_line(entry: dict | str) -> str:
     return "\n".join(lines)
 
 
+def database_failed(reply: httpx.Response) -> bool:
+    """Whether Airflow's database failed the request (SQLite: "database is locked"), and not what was asked."""
+    return reply.status_code >= 500 and "database" in reply.text.lower()
+
+
 def refused(method: str, path: str, reply: httpx.Response, username: str) -> StackError:
     try:
         detail = reply.json().get("detail", reply.text)

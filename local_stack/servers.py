@@ -191,7 +191,7 @@ def _start_all(
     if with_mlflow:
         start("mlflow", _mlflow_argv(environment), environment.mlflow)
     airflow = [sys.executable, "-m", "airflow"]
-    start("api-server", [*airflow, "api-server"], environment.airflow)
+    start("api-server", [sys.executable, "-m", "local_stack.api_server"], environment.airflow)
     # Without its log server: that one would listen on all addresses, and the API server reads the same files.
     start("scheduler", [*airflow, "scheduler", "--skip-serve-logs"], environment.airflow)
     start("dag-processor", [*airflow, "dag-processor"], environment.airflow)

@@ -1,6 +1,7 @@
-"""Will a flight arrive more than 15 minutes late? Only facts known two hours before its scheduled departure.
+"""Will a flight arrive more than 15 minutes late? Only facts of two hours or more before its scheduled departure.
 
-Weather joins as of a time before departure, never the hour itself. Times of day are those of New York, where all
+Weather joins by the time it was observed, two hours before departure or earlier, never the hour itself: the stations
+publish as they observe, the drop that archives a day comes after it. Times of day are those of New York, where all
 three airports lie. No month or date is a feature: a tree can't extrapolate to a month it has not seen.
 """
 

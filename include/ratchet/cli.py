@@ -122,14 +122,15 @@ def audit_show(
     subject: Annotated[str | None, typer.Option(help="only events of this, such as models/flight_delay")] = None,
     limit: Annotated[int, typer.Option(help="newest events to show", min=1)] = 50,
 ) -> None:
-    """The newest events, oldest first."""
-    table = Table("seq", "at (UTC)", "kind", "actor", "subject", "what")
-    for event in get_deployment().ledger.events(subject=subject, limit=limit):
-        what = ", ".join(
-            f"{key}={value}" for key, value in event.payload.items() if not isinstance(value, (dict, list))
-        )
-        table.add_row(str(event.seq), f"{event.at:%Y-%m-%d %H:%M:%S}", event.kind, event.actor, event.subject, what)
-    console.print(table)
+    """The newest events, oldest first: a line each for what, who and when (UTC), and one for the facts."""
+    events = get_deployment().ledger.events(subject=subject, limit=limit)
+    for event in events:
+        who = _one_line(event.actor)
+        typer.echo(f"{event.seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {event.kind}  by {who}  {event.subject}")
+        facts = {key: value for key, value in event.payload.items() if isinstance(value, str | int | float)}
+        typer.echo("        " + ", ".join(f"{key}={_one_line(value)}" for key, value in facts.items()))
+    if not events:
+        typer.echo(f"no event of {subject}; subjects look like models/flight_delay or datasets/flights", err=True)
 
 
 @audit.command("verify")
@@ -141,9 +142,17 @@ def audit_verify(as_: Annotated[Literal["text", "json"], typer.Option("--as")] =
     elif report.ok:
         console.print(f"the chain holds: {report.entries} entries")
     else:
-        console.print(f"broken at entry {report.first_bad}: {report.reason}", style="red")
+        where = (
+            f"broken at entry {report.first_bad}" if report.first_bad else "the chain holds, but not all it speaks of"
+        )
+        console.print(f"{where}: {report.reason}", style="red")
     if not report.ok:
         sys.exit(1)
+
+
+def _one_line(value: object, length: int = 80) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def _show(value: dict) -> None:

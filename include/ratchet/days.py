@@ -22,6 +22,11 @@ def check_day(value: object, name: str) -> str:
 
 def check_range(first: object, last: object, names: tuple[str, str] = ("from", "to")) -> tuple[str, str]:
     """Both ends as ISO days, in order. Raises ParameterError when a day is no day or the range runs backwards."""
+    if (first is None) != (last is None):
+        missing = names[0] if first is None else names[1]
+        raise ParameterError(
+            f"{names[0]} and {names[1]} go together", seen=f"no {missing}", hint=f"pass {missing} too, or neither"
+        )
     first, last = check_day(first, names[0]), check_day(last, names[1])
     if first > last:
         raise ParameterError(

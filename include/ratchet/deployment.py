@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ratchet.digests import digest_of, file_digest, tree_digest
+from ratchet.digests import digest_of, file_digest, source_digest
 from ratchet.settings import Settings, get_settings
 from ratchet.specs import DatasetSpec, ModelSpec, load_dataset_specs, load_model_specs
 
@@ -76,11 +76,11 @@ class Deployment:
 
         return Registry(self.settings.mlflow_tracking_uri)
 
-    @cached_property
-    def source_digest(self) -> str:
-        """The identity of the code that makes models: the library and the users' feature functions."""
-        include = self.settings.home / "include"
-        return tree_digest([include / "ratchet", include / "feature_views"])
+    def source_digest(self, spec: ModelSpec) -> str:
+        """The identity of the code that makes a model: the library and the packages of the spec's functions, as they
+        are imported from, wherever that is."""
+        functions = (spec.feature_function, spec.label_function)
+        return source_digest("ratchet", *(name.split(":")[0].split(".")[0] for name in functions))
 
     @cached_property
     def lock_digest(self) -> str:
@@ -88,7 +88,7 @@ class Deployment:
 
     def recipe(self, spec: ModelSpec) -> str:
         """What, beside the data, decides which model comes out: spec, source, lock and seed."""
-        return digest_of([spec.model_dump(mode="json"), self.source_digest, self.lock_digest, spec.seed])
+        return digest_of([spec.model_dump(mode="json"), self.source_digest(spec), self.lock_digest, spec.seed])
 
 
 def get_deployment() -> Deployment:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ratchet.errors import SpecError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,12 +30,23 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def tree_digest(roots: Iterable[Path], pattern: str = "**/*.py") -> str:
-    """sha256 over the relative names and bytes of the files below each root: the identity of a body of source."""
-    parts = []
-    for root in roots:
-        files = sorted(Path(root).glob(pattern))
-        parts.append([(str(path.relative_to(root)), file_digest(path)) for path in files])
+def source_digest(*packages: str) -> str:
+    """sha256 over the names and bytes of the Python files of packages or modules, found as an import would find them.
+
+    Imports none of them. Raises SpecError for one that is not there.
+    """
+    parts = {}
+    for name in sorted(set(packages)):
+        found = find_spec(name)
+        if found is None or not (found.submodule_search_locations or found.origin):
+            raise SpecError(
+                f"no package {name!r}", expected="an importable package", hint="install it, or mend the spec"
+            )
+        roots = [Path(root) for root in found.submodule_search_locations or [Path(found.origin).parent]]
+        pattern = "**/*.py" if found.submodule_search_locations else Path(found.origin).name
+        parts[name] = [
+            (str(path.relative_to(root)), file_digest(path)) for root in roots for path in sorted(root.glob(pattern))
+        ]
     return digest_of(parts)
 
 

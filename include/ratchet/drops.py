@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANIFEST = "manifest.json"
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATASET = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 
@@ -84,7 +83,7 @@ class DropStore:
         folder = self.root / require_dataset_name(dataset)
         if not folder.is_dir():
             return []
-        return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}") if _DAY.fullmatch(path.parent.name))
+        return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}") if _is_day(path.parent.name))
 
     def announced(self, dataset: str, day: str) -> Drop:
         """The drop as its manifest describes it, its bytes not looked at. Raises DropError (see `find`)."""
@@ -155,6 +154,13 @@ def digest_mismatch(drop: Drop, seen: str) -> DropError:
     )
 
 
+def _is_day(name: str) -> bool:
+    try:
+        return "1900-01-01" <= check_day(name, "day") < "2200-01-01"
+    except ParameterError:
+        return False
+
+
 def _read_manifest(path: Path, dataset: str, day: str) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
@@ -170,6 +176,13 @@ def _read_manifest(path: Path, dataset: str, day: str) -> Manifest:
             where=path,
             hint="have the sender deliver it again",
         ) from error
+    if not 1900 <= manifest.delivered_at.year < 2200:
+        raise DropError(
+            f"the manifest of {dataset} for {day} has no credible time of delivery",
+            seen=manifest.delivered_at.isoformat(),
+            where=path,
+            hint="have the sender deliver it again",
+        )
     if (manifest.dataset, manifest.day) != (dataset, day):
         raise DropError(
             f"the manifest of {dataset} for {day} speaks of another drop",
@@ -197,6 +210,8 @@ def _to_csv(frame: pd.DataFrame) -> bytes:
         naive = frame[name].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[s]")
         plain[name] = pd.Series(np.datetime_as_string(naive, unit="s"), index=frame.index).astype(object) + "Z"
         plain.loc[frame[name].isna(), name] = None
+    for name in frame.columns[[pd.api.types.is_bool_dtype(kind) for kind in frame.dtypes]]:
+        plain[name] = frame[name].map({True: "true", False: "false"}).astype(object)
     return plain.to_csv(index=False, lineterminator="\n").encode()
 
 

@@ -12,6 +12,7 @@ class RatchetError(Exception):
     """
 
     retryable = False
+    links: dict[str, str] = {}  # addresses of what explains it, by the names that a step's result has for them
 
     def __init__(
         self,

@@ -133,22 +133,30 @@ def ingest_days(
     if checks and on_data_docs:
         report.data_docs = _save_data_docs(spec, recipe, report, checks, on_data_docs)
     if report.refused:
-        raise _refused(spec, suite, report)
+        error = _refused(spec, suite, report)
+        error.links = {"data_docs": report.data_docs} if report.data_docs else {}
+        raise error
     return report
 
 
-def ingest_new(spec: DatasetSpec, *, drops: DropStore, suite_path: Path, lake: Lake, **adapters) -> IngestReport:
-    """Publishes the drops that the lake hasn't got: of new days, and restatements (other bytes for a known day).
+def ingest_new(
+    spec: DatasetSpec, *, drops: DropStore, suite_path: Path, lake: Lake, ledger: PartitionLedger, **adapters
+) -> IngestReport:
+    """Publishes the drops that the lake hasn't got: of new days, and restatements (other bytes for a known day); and
+    takes again the days that a killed run published without the ledger's record.
 
     None: a report whose status is "nothing new". Everything else as `ingest_days`.
     """
     known = _published(lake, spec.name, None, None)
+    recorded = {p.day: (p.drop_sha256, p.recipe) for p in ledger.partitions(spec.name)}
     new = [
-        day for day in drops.days(spec.name) if day not in known or _is_restated(drops, spec.name, day, known[day][0])
+        day
+        for day in drops.days(spec.name)
+        if day not in known or known[day] != recorded.get(day) or _is_restated(drops, spec.name, day, known[day][0])
     ]
     if not new:
         return IngestReport(spec.name)
-    return ingest_days(spec, new, drops=drops, suite_path=suite_path, lake=lake, **adapters)
+    return ingest_days(spec, new, drops=drops, suite_path=suite_path, lake=lake, ledger=ledger, **adapters)
 
 
 def recipe_of(spec: DatasetSpec, suite: Suite) -> str:

@@ -24,7 +24,6 @@ from ratchet.errors import ModelFileError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     from sklearn.base import BaseEstimator
 
 MODEL_FILE = "model.skops"
@@ -214,14 +213,16 @@ def _named_types(schema: object) -> Iterator[str]:
 
 
 def _check_trees(estimator: object, folder: Path) -> None:
-    """Refuses trees whose nodes point outside their arrays or backwards.
+    """Refuses trees whose nodes point outside their arrays or backwards, and bins for other features than there are.
 
     scikit-learn follows these indices without bounds checks, so that a crafted tree could crash the process or never
     end (skops does not trust TreePredictor for that reason).
     """
+    from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+
     for tree, features in _trees(estimator):
         try:
-            whole = _is_whole(tree.nodes, tree.raw_left_cat_bitsets, features)
+            whole = _is_whole(tree, features) if isinstance(tree, TreePredictor) else _is_mapped(tree, features)
         except (AttributeError, IndexError, TypeError, ValueError):
             whole = False
         if not whole:
@@ -230,8 +231,14 @@ def _check_trees(estimator: object, folder: Path) -> None:
             )
 
 
-def _is_whole(nodes: np.ndarray, bitsets: np.ndarray, features: int) -> bool:
+def _is_mapped(bins: object, features: int) -> bool:
+    """The bin mapper speaks of each feature once."""
+    return bins.is_categorical_.shape == (features,) and len(bins.bin_thresholds_) == features
+
+
+def _is_whole(tree: object, features: int) -> bool:
     """In a grown tree children come after their parent; a set of categories is 8 words of 32 bits."""
+    nodes, bitsets = tree.nodes, tree.raw_left_cat_bitsets
     at = (nodes["is_leaf"] == 0).nonzero()[0]
     inner = nodes[at]
     children = (inner[side].astype("int64") for side in ("left", "right"))
@@ -245,7 +252,7 @@ def _is_whole(nodes: np.ndarray, bitsets: np.ndarray, features: int) -> bool:
 
 
 def _trees(estimator: object) -> Iterator[tuple[object, int]]:
-    """Each (tree, number of features it is given) of every boosted model inside, however deep."""
+    """Each (tree or bin mapper, number of features it is given) of every boosted model inside, however deep."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 
@@ -260,6 +267,7 @@ def _trees(estimator: object) -> Iterator[tuple[object, int]]:
             continue
         if isinstance(thing, HistGradientBoostingClassifier):
             features = int(thing.n_features_in_)
+            yield thing._bin_mapper, features
         waiting.extend((part, features) for part in _parts(thing))
 
 

@@ -181,9 +181,11 @@ def _to_bool(text: pd.Series) -> Converted:
 def _to_timestamp(text: pd.Series) -> Converted:
     shaped = text.where(text.str.fullmatch(_INSTANT).fillna(False).astype(bool))
     instants = pd.to_datetime(shaped, format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
+    instants = instants.where(instants.between(*_CREDIBLE))  # year 1 or 9999 stands for "none" in some systems
     return instants, instants.notna()
 
 
+_CREDIBLE = (pd.Timestamp("1900-01-01", tz="UTC"), pd.Timestamp("2200-01-01", tz="UTC"))
 _CONVERT: dict[ColumnType, Callable[[pd.Series], Converted]] = {
     "string": _to_string,
     "int64": _to_int,
@@ -196,7 +198,7 @@ _ARTICLE = {
     "int64": "an int64",
     "float64": "a finite float64",
     "bool": "true or false",
-    "timestamp": "an ISO-8601 instant with offset",
+    "timestamp": "an ISO-8601 instant with offset, from 1900 to 2199",
 }
 
 

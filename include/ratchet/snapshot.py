@@ -1,8 +1,8 @@
 """The exact input of a training run, and of scoring: the same function builds both, so they can't drift apart.
 
-Point in time: only rows with known_at before the end of the as-of day are read (each dataset in its own zone), and
-the feature function joins each row with what was known before it. What a snapshot *is* is the digest of its content;
-table versions, drops and windows say where it came from.
+Point in time: only rows with known_at before the end of the as-of day are read (each dataset in its own zone).
+Which of them a row may see (weather observed two hours before its departure) is for the feature function to keep.
+What a snapshot *is* is the digest of its content; table versions, drops and windows say where it came from.
 """
 
 from __future__ import annotations

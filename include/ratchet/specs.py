@@ -11,13 +11,15 @@ from typing import Annotated, Generic, Literal, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from croniter import croniter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ratchet.days import check_day
 from ratchet.errors import ParameterError, SpecError, UnknownNameError
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}\z")]
 RESERVED_COLUMNS = frozenset({"day", "known_at", "drop_sha256", "recipe", "line"})
+Cron = Annotated[str, AfterValidator(lambda value: _checked_cron(value))]
 ColumnType = Literal["string", "int64", "float64", "bool", "timestamp"]
 
 
@@ -36,7 +38,7 @@ class DatasetSpec(Strict):
     description: str
     owner: str
     time_zone: str
-    schedule: str = "0 6 * * *"  # cron, in time_zone
+    schedule: Cron = "0 6 * * *"  # in time_zone
     starts: str  # first event day, ISO date: the DAG's start_date
     key: list[str] = Field(min_length=1)
     columns: dict[str, ColumnType] = Field(min_length=1)
@@ -110,7 +112,7 @@ class Approval(Strict):
 class RetrainWhen(Strict):
     """When check_drift files a retrain request, and how often the broker lets one through."""
 
-    schedule: str | None = None  # cron in UTC: a request by the calendar; None: never
+    schedule: Cron | None = None  # in UTC: a request by the calendar; None: never
     drifted_share: float | None = Field(default=0.5, gt=0, le=1)  # share of watched columns that drifted
     metric_falls_by: float | None = Field(default=0.03, gt=0, le=1)  # below the judge window's value
     cool_down_days: int = Field(default=7, ge=0)  # in data time (as-of)
@@ -120,7 +122,7 @@ class WatchDrift(Strict):
     """What check_drift looks at. `schedule` is cron in UTC. `method` and `threshold` are pinned, never Evidently's
     defaults, which change with column type and sample size."""
 
-    schedule: str = "0 7 * * 1"
+    schedule: Cron = "0 7 * * 1"
     window_days: int = Field(default=28, ge=1)
     min_rows: int = Field(default=500, ge=50)
     min_days: int = Field(default=7, ge=1)  # rows of a day are alike: three days "drift" against any month
@@ -185,6 +187,12 @@ class ModelSpec(Strict):
     @property
     def features(self) -> list[str]:
         return [*self.numeric_features, *self.categorical_features]
+
+
+def _checked_cron(value: str) -> str:
+    if len(value.split()) != 5 or not croniter.is_valid(value):
+        raise ValueError(f"not a cron expression: {value!r}; five fields, such as '0 6 * * *'")
+    return value
 
 
 S = TypeVar("S", bound=Strict)

@@ -38,7 +38,12 @@ def dag_arguments(spec: DatasetSpec | ModelSpec, kind: str, runbook: str) -> dic
         "description": (runbook.strip().splitlines() or [""])[0].replace("{name}", spec.name),
         "doc_md": runbook.replace("{name}", spec.name),
         "tags": ["ratchet", kind, spec.name, *spec.tags],
-        "default_args": {"owner": spec.owner, "retries": 2, "retry_delay": timedelta(seconds=10)},
+        "default_args": {
+            "owner": spec.owner,
+            "retries": 4,
+            "retry_delay": timedelta(seconds=5),
+            "retry_exponential_backoff": 2,
+        },
         "catchup": False,
         "max_active_runs": 1,
     }

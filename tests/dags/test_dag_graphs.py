@@ -57,7 +57,11 @@ def describe(home: Path, tmp_path: Path) -> dict:
     }
     done = subprocess.run(
         [sys.executable, "-c", DESCRIBE, str(REPO / "dags"), json.dumps(HEAVY)],
-        env=env, capture_output=True, text=True, timeout=120, check=False,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("DESCRIBED")]
     assert lines, done.stderr[-3000:]
@@ -130,7 +134,9 @@ def test_a_spec_may_ask_for_retraining_by_the_calendar(tmp_path, described):
     home = tmp_path / "home"
     shutil.copytree(REPO / "include", home / "include", ignore=shutil.ignore_patterns("__pycache__"))
     spec = home / "include" / "models" / "flight_delay.yaml"
-    spec.write_text(spec.read_text("utf-8").replace("retrain_when: {", 'retrain_when: {schedule: "0 5 1 * *", '), "utf-8")
+    spec.write_text(
+        spec.read_text("utf-8").replace("retrain_when: {", 'retrain_when: {schedule: "0 5 1 * *", '), "utf-8"
+    )
     seen = describe(home, tmp_path)
     assert seen["errors"] == {}
     assert described["dags"]["flight_delay.retrain"]["schedule"] != "0 5 1 * *"
@@ -143,6 +149,11 @@ def test_a_spec_may_ask_for_retraining_by_the_calendar(tmp_path, described):
         ("datasets/broken.yaml", "description: no columns\n"),
         ("datasets/unreadable.yaml", "key: [a\n"),
         ("models/lonely.yaml", "description: a model of nothing\nunknown_key: 1\n"),
+        (
+            "datasets/sometimes.yaml",
+            "{description: d, owner: o, time_zone: UTC, starts: '2013-01-01', schedule: every day, key: [a], "
+            "columns: {a: string}}\n",
+        ),
     ],
 )
 def test_a_wrong_spec_hurts_nobody_else(tmp_path, described, file, text):
@@ -151,6 +162,6 @@ def test_a_wrong_spec_hurts_nobody_else(tmp_path, described, file, text):
     (home / "include" / file).write_text(text, "utf-8")
     seen = describe(home, tmp_path)
     assert set(seen["dags"]) == set(described["dags"])
-    (path, error), = seen["errors"].items()
+    ((path, error),) = seen["errors"].items()
     assert path.endswith("spec_errors.py")
     assert Path(file).name in error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,7 +36,7 @@ class Story:
     ledger: Ledger
     now: datetime
 
-    def register(self, version: int, as_of: str | None = None) -> Challenger:
+    def register(self, version: int, as_of: str | None = None, batch_id: str | None = None) -> Challenger:
         return self.ledger.register_challenger(
             MODEL,
             identity=f"identity-{version}",
@@ -45,7 +46,7 @@ class Story:
             as_of=as_of or f"2013-04-{version:02d}",
             windows={"train": ["2013-01-01", "2013-02-28"]},
             metrics={"roc_auc": 0.7, "rows": 10},
-            batch_id=None,
+            batch_id=batch_id,
             model_digest=f"model-digest-{version}",
         )
 
@@ -57,15 +58,26 @@ class Story:
             MODEL, version, epoch, reigning, verdict, checks, digest=f"verdict-{version}-{epoch}"
         )
 
-    def ask(self, version: int, digest: str, run: str = "run-1", try_number: int = 1, by: str = "anna") -> Approval:
+    def ask(
+        self, version: int, digest: str, run: str = "run-1", try_number: int = 1, by: Sequence[str] = ("anna",)
+    ) -> Approval:
         expires_at = self.now + timedelta(hours=72)
         dag, task = f"{MODEL}.promote", "approve"
         return self.ledger.ask_approval(MODEL, version, digest, by, dag, run, task, try_number, expires_at)
 
-    def answer(self, version: int, digest: str, said: str = "Approve", **how: object) -> Approval:
-        how = {"by": "bert", "at": self.now, "run": "run-1", "try_number": 1, **how}
+    def answer(self, version: int, said: str = "Approve", **how: object) -> Approval:
+        how = {"by": "bert", "by_id": "7", "at": self.now, "run": "run-1", "try_number": 1, "task": "approve", **how}
         return self.ledger.record_answer(
-            MODEL, version, digest, said, how["by"], how["by"], how["at"], how["run"], how["try_number"]
+            MODEL,
+            version,
+            dag_id=f"{MODEL}.promote",
+            run_id=how["run"],
+            task_id=how["task"],
+            try_number=how["try_number"],
+            answer=said,
+            responded_by=how["by"],
+            responded_by_id=how["by_id"],
+            responded_at=how["at"],
         )
 
     def approved(self, version: int) -> Verdict:
@@ -73,7 +85,7 @@ class Story:
         self.register(version)
         verdict, run = self.judge(version), f"run-{version}"
         self.ask(version, verdict.digest, run)
-        self.answer(version, verdict.digest, run=run)
+        self.answer(version, run=run)
         return verdict
 
     def promote(self, version: int, expected_epoch: int, **how: object) -> Champion:

@@ -66,24 +66,28 @@ def train(deployment: Deployment, as_of: str, **request) -> dict:
 def ask(deployment: Deployment, version: int, run_id: str | None = None) -> dict:
     from ratchet.workflow import promotion
 
-    place = {"dag_id": f"{MODEL}.promote", "run_id": run_id or f"promote v{version}", "task_id": "approve_promotion"}
-    return promotion.ask_approval(deployment, MODEL, version, **place, try_number=1)
+    return promotion.ask_approval(deployment, MODEL, version, **place(run_id or f"promote v{version}"))
 
 
-def answer(deployment: Deployment, version: int, question: dict, by: str | None, say: str = "Approve") -> dict:
+def place(run_id: str) -> dict:
+    """The task run that asks."""
+    return {"dag_id": f"{MODEL}.promote", "run_id": run_id, "task_id": "approve_promotion", "try_number": 1}
+
+
+def answer(
+    deployment: Deployment, version: int, by: str | None, say: str = "Approve", run_id: str | None = None, at=None
+) -> dict:
     from ratchet.workflow import promotion
 
     return promotion.record_answer(
         deployment,
         MODEL,
         version,
-        verdict_digest=question["verdict_digest"],
+        **place(run_id or f"promote v{version}"),
         answer=say,
         responded_by=by,
         responded_by_id=by,
-        responded_at=datetime.now(UTC),
-        run_id=f"promote v{version}",
-        try_number=1,
+        responded_at=at or datetime.now(UTC),
     )
 
 
@@ -92,5 +96,6 @@ def promote(deployment: Deployment, version: int) -> dict:
     from ratchet.workflow import promotion
 
     promotion.judge_challenger(deployment, MODEL, version)
-    answer(deployment, version, ask(deployment, version), "approver")
+    ask(deployment, version)
+    answer(deployment, version, "approver")
     return promotion.promote_challenger(deployment, MODEL, version)

@@ -85,7 +85,7 @@ def test_status_shows_what_stands_and_what_is_due(ratchet, copy_of, as_environme
         (["land", "flights", "--from", "2014-01-01", "--to", "2014-01-01"], ["2014-01-01", "2013"]),
         (["ingest", "trains"], ["'trains'", "planes"]),
         (["ingest", "flights", "--from", "2013-02-01", "--to", "2013-02-01"], ["2013-02-01"]),
-        (["ingest", "flights", "--from", "2013-01-01"], ["to is not a day", "None"]),
+        (["ingest", "flights", "--from", "2013-01-01"], ["from and to go together", "no to"]),
         (["retrain", "train_delay", "--reason", "r"], ["'train_delay'", MODEL]),
         (["retrain", MODEL, "--reason", "r", "--as-of", "soon"], ["as_of is not a day", "'soon'"]),
     ],

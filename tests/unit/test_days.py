@@ -77,7 +77,16 @@ def test_a_range_runs_forwards_or_is_refused(one, other):
         assert f"from={one}" in str(caught.value) and f"to={other}" in str(caught.value)
 
 
-@pytest.mark.parametrize(("first", "last", "named"), [(None, "2013-01-01", "since"), ("2013-01-01", "soon", "until")])
+@pytest.mark.parametrize(("first", "last", "missing"), [(None, "2013-01-01", "from"), ("2013-01-01", None, "to")])
+def test_half_a_range_is_refused(first, last, missing):
+    with pytest.raises(ParameterError, match="from and to go together") as caught:
+        check_range(first, last)
+    assert f"no {missing}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "named"), [(20130101, "2013-01-01", "since"), ("2013-01-01", "soon", "until")]
+)
 def test_the_end_that_is_no_day_is_named_as_the_caller_names_it(first, last, named):
     with pytest.raises(ParameterError, match=f"{named} is not a day"):
         check_range(first, last, names=("since", "until"))

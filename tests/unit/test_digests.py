@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.digests import canonical_json, digest_of, file_digest, frame_digest, tree_digest
+from ratchet.digests import canonical_json, digest_of, file_digest, frame_digest, source_digest
+from ratchet.errors import SpecError
 
 CELLS = {
     "text": st.none() | st.text(max_size=5),
@@ -157,10 +158,26 @@ def test_a_file_is_its_bytes_and_a_tree_its_names_and_files(tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "a.py").write_bytes(b"x = 1\n")
     assert file_digest(tmp_path / "one" / "a.py") == hashlib.sha256(b"x = 1\n").hexdigest()
-    before = tree_digest([tmp_path / "one"])
-    (tmp_path / "one" / "notes.txt").write_text("not source")
-    assert tree_digest([tmp_path / "one"]) == before
-    (tmp_path / "one").rename(tmp_path / "two")
-    assert tree_digest([tmp_path / "two"]) == before
-    (tmp_path / "two" / "a.py").rename(tmp_path / "two" / "b.py")
-    assert tree_digest([tmp_path / "two"]) != before
+
+
+def test_the_source_is_that_which_an_import_would_find(tmp_path, monkeypatch):
+    """Wherever it lies; what is no Python file doesn't count; other bytes or another name do."""
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "some_features"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("raise SystemExit('imported')\n")
+    (tmp_path / "one_file.py").write_text("x = 1\n")
+    before = source_digest("some_features", "one_file")
+    assert source_digest("one_file", "some_features", "one_file") == before
+    (package / "notes.txt").write_text("not source")
+    assert source_digest("some_features", "one_file") == before
+    (package / "a.py").rename(package / "b.py")
+    renamed = source_digest("some_features", "one_file")
+    (tmp_path / "one_file.py").write_text("x = 2\n")
+    assert len({before, renamed, source_digest("some_features", "one_file")}) == 3
+
+
+def test_source_that_is_not_there_is_no_identity():
+    with pytest.raises(SpecError, match="no_such_package"):
+        source_digest("ratchet", "no_such_package")

@@ -134,7 +134,25 @@ def test_d8_a_name_that_is_none_is_refused_before_a_path_is_made(drops, name):
 
 def test_folders_that_are_no_days_are_left_alone(drops):
     drops.write("weather", "2013-01-01", frame(), AT, "station")
-    stray = drops.root / "weather" / "tmp"
-    stray.mkdir()
-    (stray / MANIFEST).write_text("{}")
+    for name in ("tmp", "2013-02-30", "9999-12-31", "0001-01-01"):
+        stray = drops.root / "weather" / name
+        stray.mkdir()
+        (stray / MANIFEST).write_text("{}")
     assert drops.days("weather") == ["2013-01-01"]
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"])
+def test_d2_a_delivery_at_no_credible_time_is_refused(drops, at):
+    drop = drops.write("weather", "2013-01-01", frame(), AT, "station")
+    manifest = drop.path.parent / MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "delivered_at": at}))
+    with pytest.raises(DropError, match="no credible time of delivery"):
+        drops.find("weather", "2013-01-01")
+
+
+def test_types_are_written_as_they_are_read(drops):
+    written = pd.DataFrame({"flag": [True, False], "n": [1, 2], "x": [0.5, None], "at": pd.to_datetime([AT, None])})
+    drop = drops.write("weather", "2013-01-01", written, AT, "station")
+    stamp = f"{AT:%Y-%m-%dT%H:%M:%SZ}"
+    text = gzip.decompress(drop.path.read_bytes()).decode()
+    assert text.splitlines() == ["flag,n,x,at", f"true,1,0.5,{stamp}", "false,2,,"]

@@ -296,6 +296,17 @@ def test_s2_a_tree_that_points_outside_itself_is_refused(tmp_path, field, value)
         load_model(tmp_path / "model", digest)
 
 
+@pytest.mark.parametrize("name", ["is_categorical_", "bin_thresholds_"])
+def test_s2_bins_of_other_features_than_the_model_s_are_refused(tmp_path, name):
+    """scikit-learn looks features up in them without bounds checks: predicting would crash the process."""
+    estimator = boosted()
+    bins = estimator[-1]._bin_mapper
+    setattr(bins, name, getattr(bins, name)[:0])
+    digest = save(estimator, tmp_path / "model")
+    with pytest.raises(ModelFileError, match="outside itself"):
+        load_model(tmp_path / "model", digest)
+
+
 def test_s2_a_bad_tree_in_an_array_of_objects_is_found(tmp_path):
     estimator = boosted()
     estimator[-1]._predictors[1][0].nodes["left"][0] = 10**6

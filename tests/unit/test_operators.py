@@ -46,9 +46,9 @@ class TaskInstance(SimpleNamespace):
 
 def context(params: dict, *, conf: dict | None = None, run_type: str = "manual", user: str | None = "operator") -> dict:
     dag_run = DagRun(
-        dag_id=f"{MODEL}.some", run_id="run", run_type=run_type, state="running", run_after=NOW, logical_date=NOW,
-        data_interval_start=NOW, data_interval_end=NOW, start_date=NOW, end_date=None, partition_key=None,
-        consumed_asset_events=[], triggering_user_name=user, conf=conf,
+        dag_id=f"{MODEL}.promote", run_id="promote v1", run_type=run_type, state="running", run_after=NOW,
+        logical_date=NOW, data_interval_start=NOW, data_interval_end=NOW, start_date=NOW, end_date=None,
+        partition_key=None, consumed_asset_events=[], triggering_user_name=user, conf=conf,
     )  # fmt: skip
     place = {"dag_id": dag_run.dag_id, "run_id": "promote v1", "task_id": "approve_promotion"}
     ti = TaskInstance(**place, try_number=1, map_index=-1)
@@ -81,10 +81,10 @@ def test_the_loop_through_its_operators(copy_of, as_environment, taken_in):
     assert deployment.ledger.request(request["request"]).actor == "operator"
     batch = {"batch": request["batch"], "as_of": None}
     _, snapshot = run(TakeTrainingSnapshotOperator, batch)
-    trains = {"model": MODEL, "snapshot": snapshot["snapshot"]}
-    fit, fitted = run(TrainCandidateOperator, batch, given={**trains, "candidate": "weak"})
+    assert deployment.ledger.batch(request["batch"]).snapshot == snapshot["snapshot"]
+    fit, fitted = run(TrainCandidateOperator, batch, given={"model": MODEL, "candidate": "weak"})
     assert fitted["run_id"] in link_of(fit, MlflowLink)
-    forward, challenger = run(PutForwardChallengerOperator, batch, given={**trains, "batch": request["batch"]})
+    forward, challenger = run(PutForwardChallengerOperator, batch)
     assert link_of(forward, MlflowLink) == challenger["url"] and challenger["version"] == 1
     version = {"version": 1}
     assert run(JudgeChallengerOperator, version)[1]["verdict"] == "PROMOTE"
@@ -127,7 +127,7 @@ def test_days_to_score_are_those_asked_for(as_environment, copy_of, reigning):
     assert run(ScorePartitionsOperator, days)[1]["unchanged"] == 1
     span = {"days": None, "from": "2013-01-20", "to": "2013-01-22"}
     assert run(ScorePartitionsOperator, span)[1]["unchanged"] == 3
-    with pytest.raises(AirflowFailException, match="to is not a day"):
+    with pytest.raises(AirflowFailException, match="from and to go together"):
         run(ScorePartitionsOperator, {**span, "to": None})
     with pytest.raises(AirflowFailException, match="2013-01-31"):
         run(ScorePartitionsOperator, {"days": None, "from": None, "to": None}, run_type="backfill")
@@ -139,7 +139,8 @@ def test_the_same_run_or_key_asks_once_and_the_calendar_asks_in_its_own_name(as_
     assert run(RequestRetrainOperator, asked)[1] == run(RequestRetrainOperator, asked)[1]
     run(RequestRetrainOperator, {**asked, "key": "ticket-7"}, run_type="scheduled", user=None)
     by_run, by_calendar = deployment.ledger.requests(MODEL)
-    assert (by_run.source, by_run.actor, by_run.idempotency_key) == ("person", "operator", f"{MODEL}.some/run")
+    by_key = f"{MODEL}.promote/promote v1"
+    assert (by_run.source, by_run.actor, by_run.idempotency_key) == ("person", "operator", by_key)
     assert (by_calendar.source, by_calendar.actor) == ("cron", "scheduled")
 
 
@@ -271,8 +272,8 @@ def test_what_is_due_is_handed_on_as_runs_to_start(as_environment, copy_of, trai
     as_environment(copy_of(trained))
     started = set()
 
-    def count(dag_id, run_ids=None, states=None):
-        return sum(run_id in started for run_id in run_ids) if states is None else 0
+    def count(dag_id, run_ids=None, states=("running",)):
+        return sum(run_id in started for run_id in run_ids) if "running" in states else 0
 
     due = context({})
     due["ti"].get_dr_count = count

@@ -15,6 +15,7 @@ from ratchet.errors import DropError
 from ratchet.read_drop import read_drop
 from ratchet.specs import DatasetSpec
 
+INSTANT = "an ISO-8601 instant with offset, from 1900 to 2199"
 SPEC = DatasetSpec(
     name="things",
     description="things",
@@ -68,8 +69,10 @@ def test_types_nulls_and_lines(tmp_path):
         ("1,a,heavy,2013-01-01T10:00:00Z,true", "weight is not a finite float64: 'heavy'"),
         ("1,a,inf,2013-01-01T10:00:00Z,true", "weight is not a finite float64: 'inf'"),
         ("1,a,nan,2013-01-01T10:00:00Z,true", "weight is not a finite float64: 'nan'"),
-        ("1,a,1,2013-01-01T10:00:00,true", "seen_at is not an ISO-8601 instant with offset: '2013-01-01T10:00:00'"),
-        ("1,a,1,2013-02-30T10:00:00Z,true", "seen_at is not an ISO-8601 instant with offset: '2013-02-30T10:00:00Z'"),
+        ("1,a,1,2013-01-01T10:00:00,true", f"seen_at is not {INSTANT}: '2013-01-01T10:00:00'"),
+        ("1,a,1,2013-02-30T10:00:00Z,true", f"seen_at is not {INSTANT}: '2013-02-30T10:00:00Z'"),
+        ("1,a,1,0001-01-01T00:00:00Z,true", f"seen_at is not {INSTANT}: '0001-01-01T00:00:00Z'"),
+        ("1,a,1,9999-12-31T23:59:59-12:00,true", f"seen_at is not {INSTANT}: '9999-12-31T23:59:59-12:00'"),
         ("1,a,1,2013-01-01T10:00:00Z,yes", "good is not true or false: 'yes'"),
         ("1,a,1,2013-01-01T10:00:00Z", "4 fields where the header has 5"),
         ("1,a,1,2013-01-01T10:00:00Z,true,6", "6 fields where the header has 5"),

@@ -20,6 +20,7 @@ from small_loop import (
     ask,
     deployment_in,
     make_home,
+    place,
     promote,
     train,
 )
@@ -38,6 +39,7 @@ from ratchet.workflow.ingestion import ingest_partitions
 from ratchet.workflow.monitoring import check_drift
 from ratchet.workflow.promotion import (
     approval_question,
+    ask_approval,
     judge_challenger,
     promote_challenger,
     rollback_champion,
@@ -232,10 +234,10 @@ def test_a_promotion_moves_ledger_and_alias_once(copy_of, trained):
     assert verdict["verdict"] == "PROMOTE", verdict["checks"]
     assert judge_challenger(deployment, MODEL, 1) == verdict
     question = ask(deployment, 1)
-    assert question["verdict_digest"] == verdict["digest"] and question["asked_by"] == "trainer"
+    assert question["verdict_digest"] == verdict["digest"] and question["asked_by"] == ["trainer"]
     model_digest = deployment.ledger.challenger(MODEL, 1).model_digest
     assert all(fact in question["body"] for fact in (model_digest, verdict["digest"], FIRST_AS_OF, "a test"))
-    assert answer(deployment, 1, question, "approver") == {"answer": "Approve", "by": "approver"}
+    assert answer(deployment, 1, "approver") == {"answer": "Approve", "by": "approver"}
     moved = promote_challenger(deployment, MODEL, 1)
     assert (moved["champion"], moved["epoch"]) == (1, 1)
     champion = deployment.ledger.champion(MODEL)
@@ -271,7 +273,8 @@ def test_no_promotion_without_an_answer(copy_of, trained):
 def test_no_promotion_by_an_answer_that_does_not_count(copy_of, trained, by, say, told):
     deployment = copy_of(trained)
     judge_challenger(deployment, MODEL, 1)
-    answer(deployment, 1, ask(deployment, 1), by, say)
+    ask(deployment, 1)
+    answer(deployment, 1, by, say)
     with refused(deployment, ApprovalError, "version 1", told):
         promote_challenger(deployment, MODEL, 1)
 
@@ -280,22 +283,45 @@ def test_who_asked_for_the_training_can_not_approve_it(copy_of, taken_in):
     deployment = copy_of(taken_in)
     version = train(deployment, FIRST_AS_OF, actor="approver")["version"]
     judge_challenger(deployment, MODEL, version)
-    answer(deployment, version, ask(deployment, version), "approver")
+    ask(deployment, version)
+    answer(deployment, version, "approver")
     with refused(deployment, ApprovalError, "approver, who asked for it"):
         promote_challenger(deployment, MODEL, version)
+
+
+def test_no_one_of_several_who_asked_can_approve_it(copy_of, taken_in):
+    """The approver's own request came second, merged into another's."""
+    deployment = copy_of(taken_in)
+    for actor in ("check_drift", "approver"):
+        request_retrain(deployment, MODEL, reason="r", source="api", actor=actor, as_of=FIRST_AS_OF)
+    version = train(deployment, FIRST_AS_OF)["version"]
+    judge_challenger(deployment, MODEL, version)
+    assert ask(deployment, version)["asked_by"] == ["approver", "check_drift", "trainer"]
+    answer(deployment, version, "approver")
+    with refused(deployment, ApprovalError, "approver, who asked for it"):
+        promote_challenger(deployment, MODEL, version)
+
+
+def test_who_started_the_promote_run_can_not_answer_it(copy_of, trained):
+    deployment = copy_of(trained)
+    judge_challenger(deployment, MODEL, 1)
+    ask_approval(deployment, MODEL, 1, **place("promote v1"), started_by="approver")
+    answer(deployment, 1, "approver")
+    with refused(deployment, ApprovalError, "approver, who asked for it"):
+        promote_challenger(deployment, MODEL, 1)
 
 
 def test_nobody_is_no_approver_and_other_words_are_no_answer(copy_of, trained):
     deployment = copy_of(trained)
     judge_challenger(deployment, MODEL, 1)
-    question = ask(deployment, 1)
+    ask(deployment, 1)
     for nobody in (None, "", " "):
         with refused(deployment, ApprovalError, "nobody answered"):
-            answer(deployment, 1, question, nobody)
+            answer(deployment, 1, nobody)
     with refused(deployment, ParameterError, "Approved"):
-        answer(deployment, 1, question, "approver", "Approved")
+        answer(deployment, 1, "approver", "Approved")
     with refused(deployment, ApprovalError, "version 1"):
-        answer(deployment, 1, {"verdict_digest": "0" * 64}, "approver")
+        answer(deployment, 1, "approver", run_id="a run that never asked")
 
 
 def test_a_question_is_asked_once_by_a_run(copy_of, trained):
@@ -304,9 +330,8 @@ def test_a_question_is_asked_once_by_a_run(copy_of, trained):
     deployment = copy_of(trained)
     judge_challenger(deployment, MODEL, 1)
     ask(deployment, 1)
-    place = {"dag_id": f"{MODEL}.promote", "run_id": "promote v1", "task_id": "approve_promotion"}
     with refused(deployment, ApprovalError, "try 2"):
-        ask_approval(deployment, MODEL, 1, **place, try_number=2)
+        ask_approval(deployment, MODEL, 1, **{**place("promote v1"), "try_number": 2})
 
 
 @pytest.mark.parametrize("version", [2, 0, -1])
@@ -407,6 +432,45 @@ def test_drift_without_champion_or_data_is_an_answer(copy_of, trained, reigning)
     assert early["status"] == "not enough data" and "2013-01-15" in early["explanation"]
 
 
+def test_a_new_champion_is_not_blamed_for_the_old_one_s_predictions(copy_of, succeeded):
+    deployment = copy_of(succeeded)
+    answer_now = check_drift(deployment, MODEL)
+    assert answer_now["status"] == "not enough data" and "version 2" in answer_now["explanation"]
+    score_partitions(deployment, MODEL, [day for day in deployment.ledger.scored_days(MODEL) if day < "2013-01-28"])
+    checked = check_drift(deployment, MODEL)
+    assert (checked["status"], checked["version"]) == ("checked", 2)
+    mixed = deployment.lake.read(f"predictions/{MODEL}")
+    assert set(mixed["model_version"]) == {1, 2}
+    rows = (mixed["model_version"] == 2).sum()
+    assert checked["performance"] is None or checked["performance"]["rows"] <= rows
+
+
+@pytest.mark.parametrize(
+    ("as_of", "error", "told"),
+    [("2050-01-01", ParameterError, "2013-01-31"), ("1999-01-01", EmptyWindowError, "1998-12-31")],
+)
+def test_a_drift_check_of_a_day_without_data_is_refused(copy_of, reigning, as_of, error, told):
+    deployment = copy_of(reigning)
+    with refused(deployment, error, told):
+        check_drift(deployment, MODEL, as_of=as_of)
+
+
+def test_a_killed_ingestion_is_mended_by_the_next_nightly_run(copy_of, taken_in):
+    """Died between the lake's commit and the ledger's record: the run that takes what is new must find it."""
+    deployment = copy_of(taken_in)
+    ledger = deployment.settings.ledger_url.removeprefix("sqlite:///")
+    for path in Path(ledger).parent.glob("ledger.db*"):
+        path.unlink()
+    deployment.settings.ledger_head_file.unlink()
+    version = deployment.lake.version("datasets/weather")
+    fresh = deployment_in(deployment.settings.var.parent)
+    assert fresh.ledger.partitions("weather") == []
+    report = ingest_partitions(fresh, "weather")
+    assert report["published"] == [] and len(report["unchanged"]) == len(fresh.ledger.partitions("weather")) > 0
+    assert fresh.lake.version("datasets/weather") == version
+    assert ingest_partitions(fresh, "weather")["status"] == "nothing new" and not report["published"]
+
+
 # A second champion, and back
 
 
@@ -427,7 +491,10 @@ def test_a_rollback_moves_once_a_run_and_back_again(copy_of, succeeded):
     before = state(deployment)
     assert rollback_champion(deployment, MODEL, **back, run_id="r1") == {"champion": 1, "epoch": 3}
     assert state(deployment) == before
-    assert rollback_champion(deployment, MODEL, **back, run_id="r2") == {"champion": 2, "epoch": 4}
+    with refused(deployment, ApprovalError, "to_version"):  # the version withdrawn does not come back by default
+        rollback_champion(deployment, MODEL, **back, run_id="r2")
+    forth = {**back, "to_version": 2}
+    assert rollback_champion(deployment, MODEL, **forth, run_id="r3") == {"champion": 2, "epoch": 4}
     move = deployment.ledger.champion(MODEL)
     assert (move.how, move.actor) == ("rollback", "operator") and "alarms at night" in move.reason
     assert deployment.registry.alias_version(MODEL, "champion") == 2
@@ -474,11 +541,8 @@ def test_a_challenger_of_older_data_than_the_champion_s_is_superseded(copy_of, s
 def test_a_late_answer_does_not_count(copy_of, trained):
     deployment = copy_of(trained)
     judge_challenger(deployment, MODEL, 1)
-    question = ask(deployment, 1)
-    late = datetime.now(UTC) + timedelta(hours=73)
-    deployment.ledger.record_answer(
-        MODEL, 1, question["verdict_digest"], "Approve", "approver", "approver", late, "promote v1", 1
-    )
+    ask(deployment, 1)
+    answer(deployment, 1, "approver", at=datetime.now(UTC) + timedelta(hours=73))
     assert deployment.ledger.challenger(MODEL, 1).status == "expired"
     with refused(deployment, ApprovalError, "version 1"):
         promote_challenger(deployment, MODEL, 1)

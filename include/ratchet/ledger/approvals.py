@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, update
@@ -28,7 +28,7 @@ class Approvals:
         model: str,
         version: int,
         verdict_digest: str,
-        asked_by: str,
+        asked_by: Sequence[str],
         dag_id: str,
         run_id: str,
         task_id: str,
@@ -37,13 +37,16 @@ class Approvals:
     ) -> Approval:
         """Record that a task run asks for an approval; the same again changes nothing. Status: "awaiting_approval".
 
-        Raises ApprovalError when the newest verdict isn't PROMOTE or has another digest, when a person has refused it,
-        or when the same task run has asked before (in another try, or about something else: its first text is what the
-        approver still sees); ConflictError when the champion is another than the verdict's.
+        `asked_by` names everybody who asked for this promotion: none of them may be the one who approves, where four
+        eyes are required. Raises ApprovalError when it names nobody, when the newest verdict isn't PROMOTE or has
+        another digest, when a person has refused it, or when the same task run has asked before (in another try, or
+        about something else: its first text is what the approver still sees); ConflictError when the champion is
+        another than the verdict's.
         """
+        asked_by = _names(asked_by, f"{model} version {version}")
         expires_at = instant(expires_at, "expires_at")
-        check_words(asked_by=asked_by, dag_id=dag_id, run_id=run_id, task_id=task_id)
-        with self._chain.write(asked_by) as transaction:
+        check_words(dag_id=dag_id, run_id=run_id, task_id=task_id)
+        with self._chain.write(", ".join(asked_by)) as transaction:
             connection = transaction.connection
             challenger = challenger_of(connection, model, version)
             question = {
@@ -85,19 +88,22 @@ class Approvals:
         self,
         model: str,
         version: int,
-        verdict_digest: str,
+        *,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        try_number: int,
         answer: str,
         responded_by: str | None,
         responded_by_id: str | None,
         responded_at: datetime,
-        run_id: str,
-        try_number: int,
     ) -> Approval:
-        """Keep a person's answer to the question that this run asked; the same again changes nothing.
+        """Keep a person's answer to the question that this task run asked; the same again changes nothing.
 
-        Moves the challenger to "refused" on Reject, to "expired" on an answer that came too late. Whether the person
-        was allowed to answer is for `promote` to say. Raises ApprovalError when nobody in particular answered, or no
-        such question was asked; ConflictError when another answer is on record.
+        It counts for the verdict that was asked about, also when there is a newer one by now. Moves the challenger to
+        "refused" on Reject, to "expired" on an Approve of the newest verdict that came too late. Whether the person was
+        allowed to answer is for `promote` to say. Raises ApprovalError when nobody in particular answered, or this task
+        run asked nothing about that version; ConflictError when another answer is on record.
         """
         _check_answer(answer, responded_by)
         said = {
@@ -107,15 +113,17 @@ class Approvals:
             "responded_at": instant(responded_at, "responded_at"),
         }
         with self._chain.write(responded_by) as transaction:
+            place = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "try_number": try_number}
+            question = _question(transaction.connection, model, version, place)
             challenger = challenger_of(transaction.connection, model, version)
-            question = _question(transaction.connection, model, version, verdict_digest, run_id, try_number)
             if question.answer is not None:
                 return _same_answer(question, said)
             kept = _answer(transaction, question, "approval_answered", said)
-            if kept.responded_at >= kept.expires_at:
-                set_status(transaction, challenger, "expired")
-            elif answer == "Reject":
+            newest = verdict_of(transaction.connection, model, version)
+            if answer == "Reject":
                 set_status(transaction, challenger, "refused")
+            elif kept.responded_at >= kept.expires_at and newest.digest == kept.verdict_digest:
+                set_status(transaction, challenger, "expired")
             return kept
 
     def approval(self, model: str, version: int, verdict_digest: str) -> Approval | None:
@@ -134,7 +142,8 @@ class Approvals:
                 challenger = challenger_of(connection, model, question.version)
                 asks = approvals_of(connection, model, question.version, question.verdict_digest)
                 over = all(ask.answer is None and ask.expires_at <= now for ask in asks)
-                if challenger.status == "awaiting_approval" and over:
+                newest = verdict_of(connection, model, question.version).digest == question.verdict_digest
+                if challenger.status == "awaiting_approval" and over and newest:
                     set_status(transaction, challenger, "expired")
                     subject = f"models/{model}/versions/{question.version}"
                     told = {"id": question.id, "expires_at": question.expires_at}
@@ -157,6 +166,21 @@ def deciding(asks: list[Approval]) -> Approval | None:
     """Of the questions about one verdict, the one that counts: the newest answered one, else the newest."""
     answered = [ask for ask in asks if ask.answer is not None]
     return (answered or asks or [None])[-1]
+
+
+def _names(asked_by: Sequence[str], what: str) -> list[str]:
+    if isinstance(asked_by, str):
+        raise ParameterError("asked_by is one text", seen=asked_by, expected="a list of names", hint="pass a list")
+    for name in asked_by:
+        check_words(asked_by=name)
+    if not asked_by:
+        raise ApprovalError(
+            f"nobody on record asked for {what}",
+            seen="no name",
+            expected="whoever requested the training or started the promote run",
+            hint="request a training under a name, or start a promote run by hand",
+        )
+    return list(dict.fromkeys(asked_by))
 
 
 def _asked_before(connection: Connection, question: Mapping) -> Approval | None:
@@ -198,17 +222,16 @@ def _check_answer(answer: str, responded_by: str | None) -> None:
         raise ApprovalError("nobody answered", seen="an answer without a user", hint="a named approver has to answer")
 
 
-def _question(
-    connection: Connection, model: str, version: int, verdict_digest: str, run_id: str, try_number: int
-) -> Approval:
-    for ask in approvals_of(connection, model, version, verdict_digest):
-        if (ask.run_id, ask.try_number) == (run_id, try_number):
-            return ask
-    raise ApprovalError(
-        f"nothing was asked about {model} version {version} that this could answer",
-        seen=f"verdict {verdict_digest[:12]}, run {run_id}, try {try_number}",
-        hint="start a fresh promote run, and answer what it asks",
-    )
+def _question(connection: Connection, model: str, version: int, place: Mapping) -> Approval:
+    found = read_one(connection, Approval, approvals, *(approvals.c[name] == value for name, value in place.items()))
+    if found is None or (found.model, found.version) != (model, version):
+        raise ApprovalError(
+            f"nothing was asked about {model} version {version} that this could answer",
+            seen=f"a question about {found.model} version {found.version}" if found else "no question of this task run",
+            where=f"{place['dag_id']} / {place['run_id']} / {place['task_id']}, try {place['try_number']}",
+            hint="start a fresh promote run, and answer what it asks",
+        )
+    return found
 
 
 def _same_answer(question: Approval, said: Mapping) -> Approval:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import Connection, Row, Table, or_, select
+from sqlalchemy import Connection, Row, Table, Text, or_, select, type_coerce
 
 from ratchet.digests import canonical_json
 from ratchet.ledger.chain import BEFORE_ALL, Chain, as_event, holds
 from ratchet.ledger.head import Head
-from ratchet.ledger.plain import plain
-from ratchet.ledger.tables import champions, events, verdicts
+from ratchet.ledger.tables import Json, approvals, challengers, champions, events, verdicts
 from ratchet.ledger.values import Event, VerifyReport
 
-WRITTEN_ONCE = {  # tables whose rows stand word for word in the chain, by the kinds of event that hold them
+IN_CHAIN = {  # tables whose rows stand word for word in the chain, by the kinds of event that write them
     "champion_promoted": champions,
     "champion_rolled_back": champions,
     "verdict_recorded": verdicts,
+    "challenger_registered": challengers,
+    "approval_asked": approvals,
+    "approval_answered": approvals,  # fills in what the question left open
 }
+MOVES = {"status"}  # columns that change without an entry of their own
+
+Said = dict[tuple, tuple[int, dict]]  # by table and primary key: the last entry that wrote the row, and the row
 
 
 class Audit:
@@ -40,8 +45,9 @@ class Audit:
         return [as_event(row) for row in reversed(rows)]
 
     def verify(self) -> VerifyReport:
-        """Walk the whole chain and compare its end with the head file, and the champions' moves and the verdicts with
-        their entries. Names the first entry that was deleted, altered, put in another order, forged, or cut off."""
+        """Walk the whole chain and compare its end with the head file, and challengers, verdicts, approvals and the
+        champions' moves with their entries. Names the first entry that was deleted, altered, put in another order,
+        forged, or cut off, or the row that is not as the chain has it."""
         known = self._chain.head_file.read()  # before the transaction: entries may be added after it
         with self._chain.read() as connection:
             entries, bad, said = self._walk(connection)
@@ -49,14 +55,17 @@ class Audit:
         first_bad, reason = bad or (None, "every entry is as it was written, up to the head on file")
         return VerifyReport(bad is None, entries, first_bad, reason)
 
-    def _walk(self, connection: Connection) -> tuple[int, tuple[int, str] | None, dict]:
+    def _walk(self, connection: Connection) -> tuple[int, tuple[int, str] | None, Said]:
         previous, said, bad, entries = BEFORE_ALL, {}, None, 0
         for row in connection.execute(select(events).order_by(events.c.seq)):
             entries += 1
             bad = bad or self._look(row, previous)
             previous = Head(row.seq, row.hash)
-            if row.kind in WRITTEN_ONCE and bad is None:
-                said[WRITTEN_ONCE[row.kind].name, canonical_json(json.loads(row.payload))] = row.seq
+            if row.kind in IN_CHAIN and bad is None:
+                table = IN_CHAIN[row.kind]
+                told = _as_stored(table, json.loads(row.payload))
+                _, before = said.get(_key(table, told), (None, {}))
+                said[_key(table, told)] = row.seq, before | told
         return entries, bad, said
 
     def _look(self, row: Row, previous: Head) -> tuple[int, str] | None:
@@ -82,14 +91,35 @@ def _against_head(connection: Connection, entries: int, known: Head | None) -> t
     return None
 
 
-def _against_tables(connection: Connection, said: dict[tuple[str, str], int]) -> tuple[int | None, str] | None:
-    there = {(table.name, text) for table in (champions, verdicts) for text in _texts(connection, table)}
-    if unsaid := sorted(there - said.keys()):
-        return None, f"a row of {unsaid[0][0]} stands in no entry: it was altered or forged: {unsaid[0][1]}"
-    if gone := sorted((said[pair], pair[0]) for pair in said.keys() - there):
-        return gone[0][0], f"the row of {gone[0][1]} that entry {gone[0][0]} tells of was deleted"
+def _against_tables(connection: Connection, said: Said) -> tuple[int | None, str] | None:
+    there = {_key(table, row): row for table in dict.fromkeys(IN_CHAIN.values()) for row in _rows(connection, table)}
+    for key, row in there.items():
+        if key not in said:
+            return None, f"the row {_name(key)} stands in no entry: it was altered or forged"
+        seq, told = said[key]
+        if wrong := [name for name in row if name not in MOVES and row[name] != told.get(name)]:
+            return None, f"the row {_name(key)} was altered: its {', '.join(wrong)} is not what entry {seq} left there"
+    for key, (seq, _) in said.items():
+        if key not in there:
+            return seq, f"the row {_name(key)} that entry {seq} tells of was deleted"
     return None
 
 
-def _texts(connection: Connection, table: Table) -> list[str]:
-    return [canonical_json(plain(dict(row._mapping), table.name)) for row in connection.execute(select(table))]
+def _rows(connection: Connection, table: Table) -> list[dict]:
+    """The rows as they are stored: text that was altered need not be an instant or JSON any more."""
+    stored = [column if column.type.python_type is int else type_coerce(column, Text) for column in table.c]
+    return [dict(zip(table.c.keys(), row, strict=True)) for row in connection.execute(select(*stored))]
+
+
+def _as_stored(table: Table, told: dict) -> dict:
+    return {
+        name: canonical_json(value) if isinstance(table.c[name].type, Json) else value for name, value in told.items()
+    }
+
+
+def _key(table: Table, row: dict) -> tuple:
+    return (table.name, *((column.name, row[column.name]) for column in table.primary_key))
+
+
+def _name(key: tuple) -> str:
+    return f"{', '.join(f'{column} {value}' for column, value in key[1:])} of {key[0]}"

@@ -184,7 +184,7 @@ def _check(chain: Chain, key_file) -> None:
             seen=version,
             expected=SCHEMA_VERSION,
             where=chain.database.where,
-            hint="run the Ratchet that wrote it",
+            hint="run the Ratchet that wrote it; or begin anew with `make reset`, which deletes all run-time state",
         )
     if first is not None and first.prev_hash == BEFORE_ALL.hash and not chain.sealed_rightly(first):
         raise LedgerError(

@@ -10,8 +10,8 @@ from ratchet.days import check_day
 from ratchet.errors import ConflictError, ParameterError, UnknownNameError
 from ratchet.ledger.chain import Chain, Transaction
 from ratchet.ledger.rows import read_all, read_one
-from ratchet.ledger.tables import challengers, champions, verdicts
-from ratchet.ledger.values import Challenger, Champion, Verdict
+from ratchet.ledger.tables import batches, challengers, champions, verdicts
+from ratchet.ledger.values import Batch, Challenger, Champion, Verdict
 
 STATUS_OF_VERDICT = {"PROMOTE": "registered", "HOLD": "held", "REJECT": "rejected"}
 TO_JUDGE = ("registered", "held", "awaiting_approval")
@@ -37,11 +37,13 @@ class Challengers:
     ) -> Challenger:
         """Put a challenger on record. The first of an identity stands: a second call returns it, whatever else differs.
 
-        Raises ConflictError when the version is that of another identity.
+        `batch_id` is the batch it came of. Raises UnknownNameError when the model has no such batch; ConflictError when
+        the version is that of another identity.
         """
         as_of = check_day(as_of, "as_of")
         with self._chain.write() as transaction:
             connection, of_model = transaction.connection, challengers.c.model == model
+            _refuse_foreign_batch(connection, model, batch_id)
             known = read_one(connection, Challenger, challengers, of_model, challengers.c.identity == identity)
             if known:
                 return known
@@ -183,6 +185,12 @@ def set_status(transaction: Transaction, challenger: Challenger, status: str) ->
         return
     mine = (challengers.c.model == challenger.model, challengers.c.version == challenger.version)
     transaction.connection.execute(update(challengers).where(*mine).values(status=status))
+
+
+def _refuse_foreign_batch(connection: Connection, model: str, batch_id: str | None) -> None:
+    mine = (batches.c.id == batch_id, batches.c.model == model)
+    if batch_id is not None and read_one(connection, Batch, batches, *mine) is None:
+        raise UnknownNameError(f"{model} has no batch {batch_id!r}", hint="see `ratchet status` for those there are")
 
 
 def _refuse_old_epoch(connection: Connection, model: str, epoch: int, version: int | None) -> None:

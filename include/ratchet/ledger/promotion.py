@@ -45,8 +45,8 @@ class Promotion:
 
         It takes: the newest verdict on it is PROMOTE, made against the champion of `expected_epoch` (0: none), who is
         still champion; and one of `allowed_approvers` answered Approve to a question about exactly that verdict, in
-        time, and nobody said Reject. With `four_eyes` whoever asked can't be the one who answered. Doing it again
-        returns the champion unchanged. `now` is put down as the time of the move.
+        time, and nobody said Reject. With `four_eyes` none of those who asked can be the one who answered. Doing it
+        again returns the champion unchanged. `now` is put down as the time of the move.
 
         Raises UnknownNameError; ApprovalError when verdict or answer is missing or not good enough; ConflictError when
         the champion has moved. Nothing changes then.
@@ -76,11 +76,13 @@ class Promotion:
             )
 
     def rollback(self, model: str, to_version: int | None, actor: str, reason: str, expected_epoch: int) -> Champion:
-        """Make a version champion again that once was: `to_version`, or with None the one before the champion of now.
+        """Make a version champion again that once was: `to_version`, or with None the one that the champion of now took
+        over from. What was rolled back is out of the way: after versions 1, 2, 3, two rollbacks lead to 2 and to 1.
 
         When `to_version` is champion already, or this very call has been made before (same epoch, actor and reason),
         it returns the champion unchanged. Raises UnknownNameError when there is no champion or no such version;
-        ApprovalError when the version never was champion; ConflictError when the champion has moved.
+        ApprovalError when the version never was champion, or there is none before; ConflictError when the champion has
+        moved.
         """
         check_words(actor=actor, reason=reason)
         with self._chain.write(actor) as transaction:
@@ -186,7 +188,8 @@ def _check_approval(
         raise refuse(approval.answer, "Approve")
     if approval.responded_by not in allowed:
         raise refuse(f"Approve by {approval.responded_by}", f"one of {sorted(allowed)}")
-    if four_eyes and {approval.responded_by, approval.responded_by_id} & {ask.asked_by for ask in asks}:
+    askers = {name for ask in asks for name in ask.asked_by}
+    if four_eyes and {approval.responded_by, approval.responded_by_id} & askers:
         raise refuse(f"Approve by {approval.responded_by}, who asked for it", "somebody else")
     if approval.responded_at >= approval.expires_at:
         raise refuse(f"an answer of {approval.responded_at}", f"one before {approval.expires_at}")
@@ -196,14 +199,14 @@ def _check_approval(
 def _target(connection: Connection, history: list[Champion], to_version: int | None) -> Challenger:
     champion, model = history[-1], history[-1].model
     if to_version is None:
-        before = [move.version for move in history if move.version != champion.version]
-        if not before:
+        standing = _standing(history)
+        if len(standing) < 2:
             raise ApprovalError(
-                f"no other version of {model} has been champion",
-                seen=f"only version {champion.version}",
-                hint="promote another version instead",
+                f"no other version of {model} has been champion before version {champion.version}",
+                seen=f"the champions so far: {', '.join(str(move.version) for move in history)}",
+                hint="name one of those in to_version, or promote another version instead",
             )
-        to_version = before[-1]
+        to_version = standing[-2]
     target = challenger_of(connection, model, to_version)
     if to_version not in {move.version for move in history}:
         raise ApprovalError(
@@ -212,3 +215,15 @@ def _target(connection: Connection, history: list[Champion], to_version: int | N
             hint="it has to pass the gate and be approved: use the promote DAG",
         )
     return target
+
+
+def _standing(history: list[Champion]) -> list[int]:
+    """The champions that no rollback has taken back, oldest first; the last is the champion of now."""
+    standing: list[int] = []
+    for move in history:
+        if move.how == "rollback" and move.version in standing:
+            while standing[-1] != move.version:
+                standing.pop()
+        elif standing[-1:] != [move.version]:
+            standing.append(move.version)
+    return standing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 
 from sqlalchemy import Connection, func, select, update
@@ -11,7 +12,7 @@ from ratchet.errors import ConflictError, ParameterError, UnknownNameError
 from ratchet.ledger.chain import Chain, Transaction
 from ratchet.ledger.plain import check_words, plain
 from ratchet.ledger.rows import next_id, read_all, read_one
-from ratchet.ledger.tables import batches, requests
+from ratchet.ledger.tables import batches, events, requests
 from ratchet.ledger.values import Batch, Request, RequestOutcome
 
 
@@ -92,6 +93,13 @@ class Requests:
         with self._chain.read() as connection:
             return read_all(connection, Batch, batches, batches.c.model == model, order=(batches.c.id,))
 
+    def batch_of_run(self, model: str, run_id: str) -> Batch:
+        """The model's batch whose newest run is this one. Raises UnknownNameError."""
+        mine = (batches.c.model == model, batches.c.run_id == run_id)
+        with self._chain.read() as connection:
+            found = read_one(connection, Batch, batches, *mine, order=(batches.c.started_at.desc(),))
+        return found or _unknown(f"batch of {model} in run", run_id)
+
     def open_batches(self) -> list[Batch]:
         """Every training still to be finished: batches "open" or "started", of all models, oldest first.
 
@@ -100,15 +108,23 @@ class Requests:
         with self._chain.read() as connection:
             return read_all(connection, Batch, batches, unfinished, order=(batches.c.id,))
 
-    def start_batch(self, id: str, run_id: str) -> Batch:
+    def start_batch(self, id: str, run_id: str, model: str) -> Batch:
         """Say that a run works on the batch. The same run again, and any run on a batch that is done, change nothing;
-        another run takes a started or failed batch over.
+        another run takes a started or failed batch over, and takes a snapshot of its own.
 
-        Raises UnknownNameError; ConflictError when a failed batch has been replaced by another of the same training.
+        Raises UnknownNameError; ParameterError when the batch is another model's; ConflictError when a failed batch has
+        been replaced by another of the same training.
         """
         check_words(run_id=run_id)
         with self._chain.write() as transaction:
             known = _batch(transaction.connection, id)
+            if known.model != model:
+                raise ParameterError(
+                    f"batch {known.id} is a training of another model",
+                    seen=model,
+                    expected=known.model,
+                    hint=f"pass a batch of {model}, or run the training of {known.model}",
+                )
             if known.status == "done" or (known.status == "started" and known.run_id == run_id):
                 return known
             if known.status == "failed" and (rival := _same_training(transaction.connection, known)):
@@ -116,8 +132,29 @@ class Requests:
                     f"batch {known.id} failed, and {rival.id} is there in its place",
                     hint=f"run batch {rival.id}",
                 )
-            change = {"status": "started", "run_id": run_id, "attempts": known.attempts + 1}
+            change = {"status": "started", "run_id": run_id, "attempts": known.attempts + 1, "snapshot": None}
             return _move(transaction, known, "batch_started", **change, started_at=transaction.now, finished_at=None)
+
+    def set_batch_snapshot(self, id: str, run_id: str, snapshot: str) -> Batch:
+        """Keep which training input the run took, by its digest. The same again changes nothing, also on a done batch.
+
+        Raises UnknownNameError; ConflictError when another run holds the batch, when nobody has started it, or when it
+        is done, from another snapshot.
+        """
+        check_words(run_id=run_id, snapshot=snapshot)
+        with self._chain.write() as transaction:
+            known = _batch(transaction.connection, id)
+            held = known.status == "started" and known.run_id == run_id
+            if known.snapshot == snapshot and (held or known.status == "done"):
+                return known
+            if not held:
+                raise ConflictError(
+                    f"batch {known.id} takes no snapshot of run {run_id}",
+                    seen=f"{known.status}, run {known.run_id}, snapshot {known.snapshot}",
+                    expected=f"a batch that run {run_id} has started",
+                    hint="read the batch again; a batch that is done needs no other run",
+                )
+            return _move(transaction, known, "snapshot_taken", run_id=run_id, snapshot=snapshot)
 
     def finish_batch(self, id: str, status: str, challenger_version: int | None = None) -> Batch:
         """Close the batch as "done", with the version it led to, or "failed". The same again changes nothing.
@@ -139,6 +176,15 @@ class Requests:
                 )
             change = {"status": status, "challenger_version": challenger_version, "finished_at": transaction.now}
             return _move(transaction, known, "batch_finished", **change)
+
+    def note_given_up(self, model: str, key: str, dag_id: str, attempts: int) -> None:
+        """Put on record that no more runs of that DAG are started for what was due under `key`. Once per key."""
+        check_words(model=model, key=key, dag_id=dag_id)
+        noted = {"key": key, "dag_id": dag_id, "attempts": attempts}
+        with self._chain.write() as transaction:
+            before = select(events.c.payload).where(events.c.subject == f"models/{model}", events.c.kind == "given_up")
+            if key not in {json.loads(payload)["key"] for payload in transaction.connection.scalars(before)}:
+                transaction.append("given_up", f"models/{model}", noted)
 
 
 def _same_key(connection: Connection, model: str, key: str | None) -> Request | None:
@@ -178,6 +224,7 @@ def _decide(
         "status": "open",
         "run_id": None,
         "attempts": 0,
+        "snapshot": None,
         "challenger_version": None,
         "opened_at": transaction.now,
         "started_at": None,

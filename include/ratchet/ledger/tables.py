@@ -22,7 +22,7 @@ from sqlalchemy import (
 from ratchet.digests import canonical_json
 from ratchet.ledger.plain import instant_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -109,6 +109,7 @@ batches = Table(
     _text("status"),
     _text("run_id", nullable=True),
     _whole("attempts"),
+    _text("snapshot", nullable=True),
     _whole("challenger_version", nullable=True),
     _instant("opened_at"),
     _instant("started_at", nullable=True),
@@ -181,7 +182,7 @@ approvals = Table(
     _text("model"),
     _whole("version"),
     _text("verdict_digest"),
-    _text("asked_by"),
+    Column("asked_by", Json, nullable=False),
     _text("dag_id"),
     _text("run_id"),
     _text("task_id"),

@@ -84,7 +84,8 @@ class Request:
 @dataclass(frozen=True)
 class Batch:
     """One training to be done. `status`: "open", "started", "done" or "failed". `forced`: a person opened it, so that
-    cool-downs do not count from it. `run_id` is the run that works on it, the `attempts`-th to do so."""
+    cool-downs do not count from it. `run_id` is the run that works on it, the `attempts`-th to do so; `snapshot` is the
+    digest of the training input that this run took, None until it has."""
 
     id: str
     model: str
@@ -94,6 +95,7 @@ class Batch:
     status: str
     run_id: str | None
     attempts: int
+    snapshot: str | None
     challenger_version: int | None
     opened_at: datetime
     started_at: datetime | None
@@ -138,13 +140,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Approval:
-    """A question put to people about one verdict, and the answer, if there is one (`answer` None: not yet)."""
+    """A question put to people about one verdict, and the answer, if there is one (`answer` None: not yet).
+    `asked_by`: everybody who asked for this promotion."""
 
     id: str
     model: str
     version: int
     verdict_digest: str
-    asked_by: str
+    asked_by: list[str]
     dag_id: str
     run_id: str
     task_id: str

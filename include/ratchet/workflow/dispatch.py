@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
 
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
+from ratchet.errors import RegistryError
+from ratchet.workflow.promotion import reconcile_alias
 from ratchet.workflow.scoring import due_days, inputs_digests
 
 ATTEMPTS = 3
+log = logging.getLogger(__name__)
+
+RunState = Literal["none", "active", "success", "failed"]
 
 
 @dataclass(frozen=True)
 class Due:
-    """One run to start: its DAG, its deterministic run id (less the attempt), and its addresses."""
+    """One run to start: its DAG, its deterministic run id (less the attempt), and its addresses.
 
+    `held_by`: a run of that DAG that works on it already, whatever its id ("*": any run that is active).
+    """
+
+    model: str
     dag_id: str
     key: str
     conf: dict
+    held_by: str | None = None
 
     def run_id(self, attempt: int) -> str:
         return f"{self.key}__{attempt}"
@@ -26,45 +39,90 @@ class Due:
 
 def list_due(deployment: Deployment) -> list[Due]:
     """Every run that the ledger says should exist and may not: trainings, judgements, scorings."""
-    due = []
-    for batch in deployment.ledger.open_batches():
-        if batch.model in deployment.models.good:
-            due.append(Due(f"{batch.model}.train_evaluate", f"train__{batch.as_of}__{batch.id}", {"batch": batch.id}))
-    for name, spec in deployment.models.good.items():
-        for challenger in deployment.ledger.challengers_to_judge(name):
-            champion = deployment.ledger.champion(name)
-            epoch = champion.epoch if champion else 0
-            due.append(
-                Due(f"{name}.promote", f"promote__v{challenger.version}__epoch{epoch}", {"version": challenger.version})
-            )
-        if days := due_days(deployment, spec):
-            champion = deployment.ledger.champion(name)
-            what = digest_of([inputs_digests(deployment, spec, days), champion.version, champion.epoch])[:12]
-            due.append(Due(f"{name}.score", f"score__{days[0]}__{days[-1]}__{what}", {"days": days}))
-    return due
+    return [
+        item
+        for name, spec in deployment.models.good.items()
+        for item in [*_trainings(deployment, name), *_judgements(deployment, name), *_scorings(deployment, spec)]
+    ]
+
+
+def _trainings(deployment: Deployment, model: str) -> list[Due]:
+    dag_id = f"{model}.train_evaluate"
+    return [
+        Due(model, dag_id, f"train__{batch.as_of}__{batch.id}", {"batch": batch.id}, held_by=batch.run_id)
+        for batch in deployment.ledger.open_batches()
+        if batch.model == model
+    ]
+
+
+def _judgements(deployment: Deployment, model: str) -> list[Due]:
+    champion = deployment.ledger.champion(model)
+    epoch = champion.epoch if champion else 0
+    return [
+        Due(model, f"{model}.promote", f"promote__v{one.version}__epoch{epoch}", {"version": one.version})
+        for one in deployment.ledger.challengers_to_judge(model)
+    ]
+
+
+def _scorings(deployment: Deployment, spec) -> list[Due]:
+    """One run for all days that are due; none beside another, whose days would be due in both."""
+    days = due_days(deployment, spec)
+    if not days:
+        return []
+    champion = deployment.ledger.champion(spec.name)
+    what = digest_of([inputs_digests(deployment, spec, days), champion.version, champion.epoch])[:12]
+    key = f"score__{days[0]}__{days[-1]}__{what}"
+    return [Due(spec.name, f"{spec.name}.score", key, {"days": days}, held_by="*")]
+
+
+def runs_to_start(
+    list_due: Callable[[], list[Due]], state_of: Callable[[str, str], RunState]
+) -> tuple[list[dict], list[Due]]:
+    """The runs to start now, as arguments of a trigger, and what every attempt has failed at.
+
+    `state_of(dag_id, run_id)` looks at a run; the run id "*" stands for all of the DAG's runs that aren't over. What
+    is still due after its run has ended, well or not, is started afresh, up to ATTEMPTS in all: what died starts
+    again, a task marked successful by hand has done nothing, and what can't work ends. The ledger is read again after
+    the states, so that a run which ended in between does not count against what it did.
+    """
+    attempts = [(item, _next_attempt(item, state_of)) for item in list_due()]
+    still_due = [(item.dag_id, item.key) for item in list_due()]
+    attempts = [(item, n) for item, n in attempts if n is not None and (item.dag_id, item.key) in still_due]
+    start = [
+        {"trigger_dag_id": item.dag_id, "trigger_run_id": item.run_id(n), "conf": item.conf}
+        for item, n in attempts
+        if n <= ATTEMPTS
+    ]
+    return start, [item for item, n in attempts if n > ATTEMPTS]
 
 
 def give_up(deployment: Deployment, item: Due) -> None:
-    """Close what every attempt has failed at, so that it doesn't stay in the way: a batch given up on is "failed", and
-    the next request for the same training opens a new one."""
+    """Put on record that every attempt has failed, once; a batch is closed as "failed", so that the next request for
+    the same training opens a new one."""
+    deployment.ledger.note_given_up(item.model, item.key, item.dag_id, ATTEMPTS)
     if batch := item.conf.get("batch"):
         deployment.ledger.finish_batch(batch, "failed")
 
 
-def runs_to_start(due: list[Due], state_of: Callable[[str, str], str | None]) -> tuple[list[dict], list[Due]]:
-    """The runs to start now, and what was given up.
+def keep_house(deployment: Deployment) -> None:
+    """What each sweep sets right: questions past their time expire, and MLflow's alias follows the ledger. An MLflow
+    that is down stops no sweep."""
+    for model in deployment.models.good:
+        deployment.ledger.expire_approvals(model, datetime.now(UTC))
+        try:
+            reconcile_alias(deployment, model)
+        except RegistryError as error:
+            log.warning("the champion alias of %s is not reconciled: %s", model, error)
 
-    `state_of(dag_id, run_id)` is "none", "failed" or anything else (queued, running, success: leave it). A failed run
-    is followed by a fresh one, up to ATTEMPTS in all: what died starts again, and what can't work ends.
-    """
-    start, given_up = [], []
-    for item in due:
-        for attempt in range(1, ATTEMPTS + 1):
-            state = state_of(item.dag_id, item.run_id(attempt))
-            if state == "none":
-                start.append({"trigger_dag_id": item.dag_id, "trigger_run_id": item.run_id(attempt), "conf": item.conf})
-            if state != "failed":
-                break
-        else:
-            given_up.append(item)
-    return start, given_up
+
+def _next_attempt(item: Due, state_of: Callable[[str, str], RunState]) -> int | None:
+    """The attempt to start; None while a run is at work on it; above ATTEMPTS when all are used up."""
+    if item.held_by and state_of(item.dag_id, item.held_by) == "active":
+        return None
+    for attempt in range(1, ATTEMPTS + 1):
+        state = state_of(item.dag_id, item.run_id(attempt))
+        if state == "active":
+            return None
+        if state == "none":
+            return attempt
+    return ATTEMPTS + 1

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 from ratchet.days import check_range, days_between
 from ratchet.deployment import Deployment
+from ratchet.errors import RegistryError
+
+log = logging.getLogger(__name__)
 
 
 def ingest_partitions(deployment: Deployment, dataset: str, first: str | None = None, last: str | None = None) -> dict:
@@ -16,15 +22,21 @@ def ingest_partitions(deployment: Deployment, dataset: str, first: str | None = 
     """
     from ratchet.ingest import ingest_days, ingest_new
 
+    def save_data_docs(page: Path, key: str) -> str | None:
+        """An observer: without it the data still counts."""
+        try:
+            return deployment.registry.log_report(f"{dataset}.data_docs", key, {"data_docs.html": page})
+        except RegistryError as error:
+            log.warning("the data docs of %s are not saved: %s", dataset, error)
+            return None
+
     spec = deployment.dataset(dataset)
     adapters = {
         "drops": deployment.drops,
         "suite_path": deployment.suite(dataset),
         "lake": deployment.lake,
         "ledger": deployment.ledger,
-        "on_data_docs": lambda html, key: deployment.registry.log_report(
-            f"{dataset}.data_docs", key, {"data_docs.html": html}
-        ),
+        "on_data_docs": save_data_docs,
     }
     if first is None and last is None:
         report = ingest_new(spec, **adapters)

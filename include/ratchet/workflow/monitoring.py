@@ -8,19 +8,21 @@ from pathlib import Path
 from ratchet.days import check_day, shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
-from ratchet.errors import EmptyWindowError
+from ratchet.errors import EmptyWindowError, ParameterError
+from ratchet.specs import ModelSpec
 from ratchet.workflow.promotion import load_version, reconcile_alias
 from ratchet.workflow.training import high_water_mark, request_retrain
 
 
 def check_drift(deployment: Deployment, model: str, as_of: str | None = None) -> dict:
-    """Compare the champion's newest scored days with the rows it was judged on, and file a retrain request where the
-    spec says so.
+    """Compare the days that the champion scored last with the rows it was judged on, and file a retrain request where
+    the spec says so.
 
     Window: the spec's `watch.window_days` event days whose outcomes are known as of `as_of` (default: the data's
     high-water mark). Reference: the champion's judge window, scored by it. Performance: on days whose outcomes have
     arrived. Once per champion and inputs: a second call returns the first result. Appends to the table
     drift/<model>; the Evidently page goes to the registry. Returns {status, drifted, share, performance, report, ...}.
+    Raises ParameterError for an as-of day that the data has not reached, EmptyWindowError for one without data.
     """
     from ratchet import drift
     from ratchet.score import score_frame
@@ -31,16 +33,20 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
     champion = ledger.champion(model)
     if champion is None:
         return {"status": "no champion", "explanation": f"{model} has no champion yet: nothing to watch"}
-    as_of = check_day(as_of, "as_of") if as_of else high_water_mark(deployment, spec)
+    as_of = _checked_as_of(deployment, spec, as_of)
     last = shift_day(as_of, -spec.label_delay_days)
     first = shift_day(last, 1 - spec.watch.window_days)
-    scored = {day: s for day, s in ledger.scored_days(model).items() if first <= day <= last}
+    scored = {
+        day: s for day, s in ledger.scored_days(model).items() if first <= day <= last and s.version == champion.version
+    }
     if not scored:
-        return {"status": "not enough data", "explanation": f"no scored day between {first} and {last}"}
+        told = f"no day from {first} to {last} was scored by version {champion.version}"
+        return {"status": "not enough data", "explanation": told}
 
-    key = digest_of(
-        [model, champion.version, as_of, {d: s.inputs_digest for d, s in scored.items()}, spec.watch.model_dump()]
-    )
+    outcomes = {p.day: p.digest for p in ledger.partitions(spec.outcome_dataset, min(scored), max(scored))}
+    inputs = {day: [s.inputs_digest, outcomes.get(day)] for day, s in scored.items()}
+    watched = [spec.watch.model_dump(), spec.retrain_when.model_dump()]
+    key = digest_of([model, champion.version, as_of, inputs, watched])
     for known in ledger.checks(model):
         if known.key == key:
             requests = _ask_retrain(deployment, model, known.result["ask_retrain"], as_of, key)  # made up for, if lost
@@ -69,6 +75,28 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
     ledger.record_check(model, as_of, champion.version, key, result, report)
     requests = _ask_retrain(deployment, model, found.ask_retrain, as_of, key)
     return {**result, "status": "checked", "report": report, "requests": requests}
+
+
+def _checked_as_of(deployment: Deployment, spec: ModelSpec, as_of: str | None) -> str:
+    newest = high_water_mark(deployment, spec)
+    if as_of is None:
+        return newest
+    last = shift_day(check_day(as_of, "as_of"), -spec.label_delay_days)
+    if as_of > newest:
+        raise ParameterError(
+            f"{spec.name} can't be checked as of a day that its data has not reached",
+            seen=f"as_of={as_of}",
+            expected=f"{newest} at the latest",
+            hint="leave as_of empty for the newest data",
+        )
+    first = shift_day(last, 1 - spec.watch.window_days)
+    if not deployment.ledger.partitions(spec.scored_dataset, first, last):
+        raise EmptyWindowError(
+            f"{spec.name} has no data to check as of {as_of}",
+            seen=f"no partition of {spec.scored_dataset} from {first} to {last}",
+            hint=f"ingest {spec.scored_dataset}, or take a later as_of",
+        )
+    return as_of
 
 
 def _ask_retrain(deployment: Deployment, model: str, reasons: list[str], as_of: str, key: str) -> list[dict]:

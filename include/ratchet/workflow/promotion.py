@@ -69,18 +69,20 @@ def approval_question(deployment: Deployment, model: str, version: int) -> dict:
     challenger, verdict = ledger.challenger(model, version), _verdict(deployment, model, version)
     champion = ledger.champion(model)
     requests = [r for r in ledger.requests(model) if r.batch_id == challenger.batch_id]
-    asked_by = requests[0].actor if requests else "unknown"
+    hours = deployment.model(model).approval.expires_after_hours
     lines = [
         f"**{model} version {version}** wants to become champion"
         + (f", in place of version {champion.version}." if champion else ". There is no champion yet."),
         "",
-        "| check | result | value | interval | threshold | why |",
-        "|---|---|---|---|---|---|",
-        *(_check_row(check) for check in verdict.checks),
+        "| check | result | why |",
+        "|---|---|---|",
+        *(_check_row(check) for check in reversed(verdict.checks)),  # what decides comes last in the gate
         "",
         f"- trained as of {challenger.as_of}, windows: "
         + " | ".join(f"{name} {' to '.join(challenger.windows[name])}" for name in ("train", "validate", "judge")),
-        f"- asked for by {asked_by}: " + "; ".join(f"{r.source}: {_plain(r.reason)}" for r in requests),
+        *(f"- asked for by {_plain(r.actor)} ({r.source}): {_plain(r.reason)}" for r in requests),
+        f"- may answer within {hours:g} hours: {', '.join(deployment.model(model).approval.approvers)}"
+        + (", but none of those who asked" if deployment.model(model).approval.four_eyes else ""),
         f"- model digest `{challenger.model_digest}`",
         f"- verdict digest `{verdict.digest}`",
         f"- [the model version]({registry.version_url(model, version)}), "
@@ -91,18 +93,27 @@ def approval_question(deployment: Deployment, model: str, version: int) -> dict:
         "body": "\n".join(lines),
         "verdict": verdict.verdict,
         "verdict_digest": verdict.digest,
-        "asked_by": asked_by,
+        "asked_by": sorted({r.actor for r in requests}),
         "why": "; ".join(c["reason"] for c in verdict.checks if not c["passed"]),
     }
 
 
 def ask_approval(
-    deployment: Deployment, model: str, version: int, *, dag_id: str, run_id: str, task_id: str, try_number: int
+    deployment: Deployment,
+    model: str,
+    version: int,
+    *,
+    dag_id: str,
+    run_id: str,
+    task_id: str,
+    try_number: int,
+    started_by: str | None = None,
 ) -> dict:
-    """Record that the question stands, until when, and who caused it; return the question (see approval_question).
+    """Record that the question stands, until when, and who asked for it; return the question (see approval_question).
 
-    Raises ApprovalError when the newest verdict isn't PROMOTE, or on a second try of the same task: a cleared approval
-    would show its first text, so each question is asked once.
+    With four eyes, none of those who asked may answer: whoever requested the training, and `started_by`, who started
+    the promote run. Raises ApprovalError when the newest verdict isn't PROMOTE, or on a second try of the same task: a
+    cleared approval would show its first text, so each question is asked once.
     """
     question = approval_question(deployment, model, version)
     if question["verdict"] != "PROMOTE":
@@ -122,7 +133,7 @@ def ask_approval(
         model,
         version,
         question["verdict_digest"],
-        question["asked_by"],
+        sorted({*question["asked_by"], *([started_by] if started_by else [])}),
         dag_id,
         run_id,
         task_id,
@@ -137,15 +148,19 @@ def record_answer(
     model: str,
     version: int,
     *,
-    verdict_digest: str,
+    dag_id: str,
+    run_id: str,
+    task_id: str,
+    try_number: int,
     answer: str,
     responded_by: str | None,
     responded_by_id: str | None,
     responded_at: datetime,
-    run_id: str,
-    try_number: int,
 ) -> dict:
-    """Keep a person's answer in the ledger. Raises ApprovalError when nobody in particular gave it."""
+    """Keep a person's answer to the question that this task run asked, whatever has been asked since.
+
+    Raises ApprovalError when nobody in particular gave it, or when no such question was asked.
+    """
     if not responded_by:
         raise ApprovalError(
             "nobody answered",
@@ -153,7 +168,16 @@ def record_answer(
             hint="a named approver answers in the UI or over the REST API",
         )
     deployment.ledger.record_answer(
-        model, version, verdict_digest, answer, responded_by, responded_by_id, responded_at, run_id, try_number
+        model,
+        version,
+        dag_id=dag_id,
+        run_id=run_id,
+        task_id=task_id,
+        try_number=try_number,
+        answer=answer,
+        responded_by=responded_by,
+        responded_by_id=responded_by_id,
+        responded_at=responded_at,
     )
     return {"answer": answer, "by": responded_by}
 
@@ -205,13 +229,20 @@ def rollback_champion(
 
 
 def reconcile_alias(deployment: Deployment, model: str) -> None:
-    """Make MLflow's `champion` alias say what the ledger says: the alias is a projection, never an authority."""
-    champion = deployment.ledger.champion(model)
-    alias = deployment.registry.alias_version(model, "champion")
-    if champion and alias != champion.version:
-        deployment.registry.set_alias(model, "champion", champion.version)
-    if champion is None and alias is not None:
-        deployment.registry.delete_alias(model, "champion")
+    """Make MLflow's `champion` alias say what the ledger says: the alias is a projection, never an authority.
+
+    The ledger is read again after a change, until both agree: a promotion may have come between.
+    """
+    ledger, registry = deployment.ledger, deployment.registry
+    while True:
+        champion = ledger.champion(model)
+        alias = registry.alias_version(model, "champion")
+        if alias == (champion.version if champion else None):
+            return
+        if champion:
+            registry.set_alias(model, "champion", champion.version)
+        else:
+            registry.delete_alias(model, "champion")
 
 
 def load_version(deployment: Deployment, model: str, version: int):
@@ -238,20 +269,7 @@ def _verdict(deployment: Deployment, model: str, version: int):
 
 
 def _check_row(check: dict) -> str:
-    interval = check.get("interval")
-    cells = [
-        check["name"],
-        "passed" if check["passed"] else "**failed**",
-        _number(check.get("value")),
-        f"{_number(interval[0])} to {_number(interval[1])}" if interval else "",
-        _number(check.get("threshold")),
-        _plain(check.get("reason") or ""),
-    ]
-    return "| " + " | ".join(cells) + " |"
-
-
-def _number(value: object) -> str:
-    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"| {check['name']} | {'passed' if check['passed'] else '**failed**'} | {_plain(check['reason'])} |"
 
 
 def _plain(text: str) -> str:

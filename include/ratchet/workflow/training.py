@@ -54,7 +54,7 @@ def request_retrain(
         "request": outcome.id,
         "status": outcome.status,
         "batch": outcome.batch_id,
-        "as_of": as_of,
+        "as_of": deployment.ledger.request(outcome.id).as_of,  # the stored one, where the key was known
         "explanation": outcome.explanation,
     }
 
@@ -93,10 +93,11 @@ def take_training_snapshot(deployment: Deployment, model: str, batch_id: str, ru
     from ratchet.snapshot import save_snapshot, take_snapshot
 
     spec = deployment.model(model)
-    batch = deployment.ledger.start_batch(batch_id, run_id)
+    batch = deployment.ledger.start_batch(batch_id, run_id, model)
     windows = windows_as_of(deployment, spec, batch.as_of)
     snapshot = take_snapshot(spec, deployment.datasets.good, deployment.lake, batch.as_of, windows)
     save_snapshot(snapshot, deployment.settings.lake)
+    deployment.ledger.set_batch_snapshot(batch_id, run_id, snapshot.digest)
     manifest = snapshot.manifest
     return {
         "snapshot": manifest["digest"],
@@ -132,7 +133,7 @@ def train_candidate(deployment: Deployment, model: str, snapshot_digest: str, ca
             tags={
                 "snapshot": snapshot_digest,
                 "as_of": snapshot.manifest["as_of"],
-                "source_digest": deployment.source_digest,
+                "source_digest": deployment.source_digest(spec),
                 "lock_digest": deployment.lock_digest,
                 "git_commit": git_commit(deployment),
                 "seed": str(spec.seed),
@@ -158,6 +159,14 @@ def put_forward_challenger(deployment: Deployment, model: str, batch_id: str, sn
     from ratchet.train import challenger_identity, choose_best
 
     spec, registry, ledger = deployment.model(model), deployment.registry, deployment.ledger
+    batch = ledger.batch(batch_id)
+    if (batch.model, batch.snapshot) != (model, snapshot_digest):
+        raise ParameterError(
+            f"batch {batch_id} is not a training of {model} on this snapshot",
+            seen=f"{batch.model}, snapshot {batch.snapshot}",
+            expected=f"{model}, snapshot {snapshot_digest}",
+            hint="take batch and snapshot from the ledger: the training run that took the snapshot",
+        )
     runs = {}
     for candidate in spec.candidates:
         run = registry.find_candidate(model, candidate_key(deployment, spec, snapshot_digest, candidate))
@@ -170,7 +179,8 @@ def put_forward_challenger(deployment: Deployment, model: str, batch_id: str, sn
         runs[candidate.name] = run
     best = choose_best({name: run.metrics for name, run in runs.items()}, spec.promote_if.metric)
     manifest = load_snapshot(deployment.settings.lake, model, snapshot_digest).manifest
-    identity = challenger_identity(snapshot_digest, spec, deployment.source_digest, deployment.lock_digest, spec.seed)
+    source, lock = deployment.source_digest(spec), deployment.lock_digest
+    identity = challenger_identity(snapshot_digest, spec, source, lock, spec.seed)
     version = registry.register(
         model, runs[best].run_id, identity, tags={"candidate": best, "snapshot": snapshot_digest}
     )
@@ -206,7 +216,7 @@ def candidate_key(deployment: Deployment, spec: ModelSpec, snapshot_digest: str,
             spec.numeric_features,
             spec.categorical_features,
             spec.seed,
-            deployment.source_digest,
+            deployment.source_digest(spec),
             deployment.lock_digest,
         ]
     )

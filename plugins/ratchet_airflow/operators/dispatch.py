@@ -15,16 +15,20 @@ class ListDueOperator(BaseOperator):
     """
 
     def execute(self, context) -> list[dict]:
-        from ratchet.workflow.dispatch import give_up, list_due, runs_to_start
+        from ratchet.workflow.dispatch import give_up, keep_house, list_due, runs_to_start
 
         deployment, ti = get_deployment(), context["ti"]
 
         def state_of(dag_id: str, run_id: str) -> str:
-            if not ti.get_dr_count(dag_id, run_ids=[run_id]):
+            which = {} if run_id == "*" else {"run_ids": [run_id]}
+            if ti.get_dr_count(dag_id, **which, states=["queued", "running"]):
+                return "active"
+            if not which or not ti.get_dr_count(dag_id, **which):
                 return "none"
-            return "failed" if ti.get_dr_count(dag_id, run_ids=[run_id], states=["failed"]) else "there"
+            return "failed" if ti.get_dr_count(dag_id, **which, states=["failed"]) else "success"
 
-        start, given_up = runs_to_start(list_due(deployment), state_of)
+        keep_house(deployment)
+        start, given_up = runs_to_start(lambda: list_due(deployment), state_of)
         for item in given_up:
             self.log.error("given up after every attempt failed: %s %s", item.dag_id, item.key)
             give_up(deployment, item)

@@ -41,16 +41,8 @@ class ApprovePromotionOperator(ApprovalOperator):
         question = approval_question(deployment, self.model, version)
         if question["verdict"] != "PROMOTE":
             raise AirflowSkipException(f"version {version}: {question['verdict']}: {question['why']}")
-        ti = context["ti"]
-        ask_approval(
-            deployment,
-            self.model,
-            version,
-            dag_id=ti.dag_id,
-            run_id=ti.run_id,
-            task_id=ti.task_id,
-            try_number=ti.try_number,
-        )
+        started_by = context["dag_run"].triggering_user_name
+        ask_approval(deployment, self.model, version, **_place(context), started_by=started_by)
         self.subject, self.body = question["subject"], question["body"]
         return super().execute(context)
 
@@ -66,24 +58,27 @@ class ApprovePromotionOperator(ApprovalOperator):
         return self._record(context, event)
 
     def _record(self, context, event) -> dict:
-        from ratchet.workflow.promotion import approval_question, record_answer
+        from ratchet.workflow.promotion import record_answer
 
-        deployment, version, ti = get_deployment(), checked_params(context)["version"], context["ti"]
         user, at = event["responded_by_user"] or {}, event["responded_at"]
         recorded = record_answer(
-            deployment,
+            get_deployment(),
             self.model,
-            version,
-            verdict_digest=approval_question(deployment, self.model, version)["verdict_digest"],
+            checked_params(context)["version"],
+            **_place(context),
             answer=event["chosen_options"][0],
             responded_by=user.get("name"),
             responded_by_id=user.get("id"),
             responded_at=datetime.fromisoformat(at) if isinstance(at, str) else at,
-            run_id=ti.run_id,
-            try_number=ti.try_number,
         )
         self.log.info("answer on record: %s", recorded)
         return recorded
+
+
+def _place(context) -> dict:
+    """Which task run asks, in the ledger's words."""
+    ti = context["ti"]
+    return {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "try_number": ti.try_number}
 
 
 class PromoteChallengerOperator(ModelStepOperator):

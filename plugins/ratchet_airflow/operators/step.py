@@ -25,6 +25,7 @@ class StepOperator(BaseOperator):
         try:
             self.result = self.step(get_deployment(), checked_params(context), context)
         except RatchetError as error:
+            self.result = error.links
             if error.retryable:
                 raise
             raise AirflowFailException(str(error)) from error  # another try would say the same

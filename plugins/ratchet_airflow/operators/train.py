@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from airflow.sdk.exceptions import AirflowSkipException
+
 from ratchet.deployment import Deployment
+from ratchet.errors import ParameterError
 from ratchet_airflow.links import MlflowLink
 from ratchet_airflow.operators.step import ModelStepOperator
 from ratchet_airflow.params import asked_by
@@ -20,12 +23,12 @@ class RequestRetrainOperator(ModelStepOperator):
         from ratchet.workflow.training import request_retrain
 
         run = context["dag_run"]
-        scheduled = run.run_type == "scheduled"
+        asked = run.run_type == "manual"  # else by the calendar
         return request_retrain(
             deployment,
             self.model,
-            reason="scheduled retrain" if scheduled else params["reason"],
-            source="cron" if scheduled else params["source"],
+            reason=params["reason"] if asked else "scheduled retrain",
+            source=params["source"] if asked else "cron",
             actor=asked_by(context),
             as_of=params["as_of"],
             idempotency_key=params["key"] or f"{run.dag_id}/{run.run_id}",
@@ -35,13 +38,20 @@ class RequestRetrainOperator(ModelStepOperator):
 class TakeTrainingSnapshotOperator(ModelStepOperator):
     """Start the batch named in the run's conf and keep its training input as a snapshot.
 
-    Without a batch (a person's own run) a retrain request is filed first, so that this training too is on record.
+    Without a batch (a person's own run) a retrain request is filed first, so that this training too is on record; and
+    where the same training is done already, all is skipped.
     """
 
     def step(self, deployment: Deployment, params: dict, context) -> dict:
         from ratchet.workflow.training import request_retrain, take_training_snapshot
 
         run, batch = context["dag_run"], params["batch"]
+        if batch and params["as_of"]:
+            raise ParameterError(
+                "both batch and as_of",
+                seen=f"{batch}, {params['as_of']}",
+                hint="a batch has its day: leave as_of empty",
+            )
         if batch is None:
             batch = request_retrain(
                 deployment,
@@ -52,36 +62,38 @@ class TakeTrainingSnapshotOperator(ModelStepOperator):
                 as_of=params["as_of"],
                 idempotency_key=f"{run.dag_id}/{run.run_id}",
             )["batch"]
+        if (known := deployment.ledger.batch(batch)).status == "done":
+            raise AirflowSkipException(f"trained already, from the same inputs: version {known.challenger_version}")
         return {"batch": batch, **take_training_snapshot(deployment, self.model, batch, run.run_id)}
 
 
 class TrainCandidateOperator(ModelStepOperator):
-    """Fit and log one candidate (`ratchet.workflow.training.train_candidate`); mapped over the spec's candidates."""
+    """Fit and log one candidate (`ratchet.workflow.training.train_candidate`); mapped over the spec's candidates.
 
-    template_fields: Sequence[str] = ("model", "candidate", "snapshot")
+    The snapshot is the one that the ledger holds for this run: XCom, which people may edit, is not asked.
+    """
+
+    template_fields: Sequence[str] = ("model", "candidate")
     operator_extra_links = (MlflowLink(),)
 
-    def __init__(self, *, candidate: str, snapshot: str, **kwargs) -> None:
+    def __init__(self, *, candidate: str, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.candidate, self.snapshot = candidate, snapshot
+        self.candidate = candidate
 
     def step(self, deployment: Deployment, params: dict, context) -> dict:
         from ratchet.workflow.training import train_candidate
 
-        return train_candidate(deployment, self.model, self.snapshot, self.candidate)
+        batch = deployment.ledger.batch_of_run(self.model, context["ti"].run_id)
+        return train_candidate(deployment, self.model, batch.snapshot, self.candidate)
 
 
 class PutForwardChallengerOperator(ModelStepOperator):
     """Register the best candidate as challenger (`ratchet.workflow.training.put_forward_challenger`)."""
 
-    template_fields: Sequence[str] = ("model", "batch", "snapshot")
     operator_extra_links = (MlflowLink(),)
-
-    def __init__(self, *, batch: str, snapshot: str, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.batch, self.snapshot = batch, snapshot
 
     def step(self, deployment: Deployment, params: dict, context) -> dict:
         from ratchet.workflow.training import put_forward_challenger
 
-        return put_forward_challenger(deployment, self.model, self.batch, self.snapshot)
+        batch = deployment.ledger.batch_of_run(self.model, context["ti"].run_id)
+        return put_forward_challenger(deployment, self.model, batch.id, batch.snapshot)

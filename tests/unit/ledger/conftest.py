@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from ledger_story import Story, settings_for
+
 from ratchet.ledger import open_ledger
 
 NUMBERS = itertools.count(1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import stat
 
 import pytest
 from ledger_story import MODEL, tamper
+
 from ratchet.errors import LedgerError, ParameterError
 from ratchet.ledger import open_ledger
 
@@ -29,7 +31,7 @@ def test_s6_a_ledger_that_nobody_changed_verifies(written):
 def test_events_are_chained_in_order_and_tell_who_did_what(written):
     events = written.events()
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
-    assert all(later.prev_hash == earlier.hash for earlier, later in zip(events, events[1:], strict=False))
+    assert all(later.prev_hash == earlier.hash for earlier, later in itertools.pairwise(events))
     assert [event.kind for event in events[:6]] == [
         "ledger_begun",
         "challenger_registered",
@@ -154,6 +156,49 @@ def test_s6_a_champion_or_verdict_changed_behind_the_chain_shows(written, change
     assert not report.ok and table in report.reason
 
 
+@pytest.mark.parametrize(
+    ("change", "row", "column"),
+    [
+        ("challengers SET identity = 'x' WHERE version = 2", "version 2", "identity"),
+        ("challengers SET model_digest = 'x' WHERE version = 2", "version 2", "model_digest"),
+        ("challengers SET snapshot = 'x' WHERE version = 1", "version 1", "snapshot"),
+        ("challengers SET windows = '{}' WHERE version = 1", "version 1", "windows"),
+        ("challengers SET metrics = 'no JSON' WHERE version = 1", "version 1", "metrics"),
+        ("approvals SET asked_by = '[\"eve\"]' WHERE version = 2", "id a000002", "asked_by"),
+        ("approvals SET verdict_digest = 'x' WHERE version = 2", "id a000002", "verdict_digest"),
+        ("approvals SET expires_at = 'never' WHERE version = 1", "id a000001", "expires_at"),
+        ("approvals SET responded_by = 'eve' WHERE version = 1", "id a000001", "responded_by"),
+        ("approvals SET answer = NULL WHERE version = 1", "id a000001", "answer"),
+    ],
+)
+def test_s6_an_altered_challenger_or_approval_is_named(written, change, row, column):
+    tamper(written, f"UPDATE ledger_{change}")
+    report = written.verify()
+    assert (report.ok, report.first_bad) == (False, None)
+    assert row in report.reason and f"its {column} is" in report.reason and change.split()[0] in report.reason
+
+
+@pytest.mark.parametrize("table", ["challengers", "approvals"])
+def test_s6_a_deleted_or_forged_challenger_or_approval_is_named(written, table):
+    key = {"challengers": "version = 2", "approvals": "id = 'a000002'"}[table]
+    tamper(written, f"DELETE FROM ledger_{table} WHERE {key}")
+    assert "was deleted" in written.verify().reason and f"ledger_{table}" in written.verify().reason
+    moved = {"challengers": "version = 9", "approvals": "id = 'a000009'"}[table]
+    first = {"challengers": "version = 1", "approvals": "id = 'a000001'"}[table]
+    tamper(written, f"UPDATE ledger_{table} SET {moved} WHERE {first}")
+    assert "forged" in written.verify().reason and moved.split()[-1].strip("'") in written.verify().reason
+
+
+def test_s6_a_question_without_an_answer_and_a_status_that_moved_are_as_they_were_written(written, story):
+    story.register(3)
+    question = story.ask(3, story.judge(3).digest, "run-3")
+    assert written.verify().ok
+    written.expire_approvals(MODEL, question.expires_at)
+    assert written.challenger(MODEL, 3).status == "expired" and written.verify().ok
+    tamper(written, "UPDATE ledger_approvals SET answer = 'Approve', responded_by = 'bert' WHERE id = 'a000003'")
+    assert "a000003" in written.verify().reason
+
+
 def test_k4_a_crash_between_commit_and_head_file_loses_nothing(written, story, settings):
     before = settings.ledger_head_file.read_text()
     story.register(3)
@@ -212,8 +257,8 @@ def test_a_lost_database_is_an_error_not_a_new_ledger(ledger, settings, tmp_path
 
 
 def test_another_schema_version_is_refused(ledger, settings):
-    tamper(ledger, "UPDATE ledger_schema SET version = 2")
-    with pytest.raises(LedgerError, match="schema"):
+    tamper(ledger, "UPDATE ledger_schema SET version = 1")
+    with pytest.raises(LedgerError, match="schema(?s:.*)make reset"):
         open_ledger(settings)
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ledger_story import MODEL
+
 from ratchet.errors import ConflictError
 from ratchet.ledger import open_ledger
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy
 import pytest
 from ledger_story import MODEL
+
 from ratchet.errors import ConflictError, ParameterError
 
 DELIVERED = datetime(2013, 1, 2, 4, tzinfo=UTC)

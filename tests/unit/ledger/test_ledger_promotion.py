@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from ledger_story import MODEL
+
 from ratchet.errors import ApprovalError, ConflictError, ParameterError, UnknownNameError
 
 
@@ -31,6 +32,17 @@ def test_a_challenger_is_registered_once_per_identity(story):
     assert story.ledger.challengers(MODEL) == [first]
     with pytest.raises(ConflictError, match="another challenger"):
         story.ledger.register_challenger(MODEL, "identity-2", 1, "run", "s", "2013-04-09", {}, {}, None, "digest")
+
+
+def test_a_challenger_comes_of_a_batch_of_its_model_or_is_not_registered(story):
+    batch = story.ledger.request_retrain(MODEL, "2013-04-01", "why", "api", "eve", "recipe").batch_id
+    foreign = story.ledger.request_retrain("other", "2013-04-01", "why", "api", "eve", "recipe").batch_id
+    before = story.ledger.verify().entries
+    for wrong in (foreign, "b9", ""):
+        with pytest.raises(UnknownNameError, match=f"{MODEL} has no batch '{wrong}'"):
+            story.register(1, batch_id=wrong)
+    assert story.ledger.challengers(MODEL) == [] and story.ledger.verify().entries == before
+    assert story.register(1, batch_id=batch).batch_id == batch
 
 
 def test_a_verdict_is_recorded_once_per_epoch_and_moves_the_status(story):
@@ -106,7 +118,7 @@ def test_s5_an_answer_of_nobody_is_none(story, nobody):
     digest = story.judge(1).digest
     story.ask(1, digest)
     with pytest.raises(ApprovalError, match="nobody answered"):
-        story.answer(1, digest, by=nobody)
+        story.answer(1, by=nobody)
     refused(story, ApprovalError)
 
 
@@ -119,8 +131,8 @@ def test_s5_who_is_not_allowed_cannot_approve(story):
 def test_s5_who_asked_cannot_approve_where_four_eyes_are_required(story):
     story.register(1)
     digest = story.judge(1).digest
-    story.ask(1, digest, by="bert")
-    story.answer(1, digest, by="bert")
+    story.ask(1, digest, by=["bert"])
+    story.answer(1, by="bert")
     assert "asked for it" in refused(story, ApprovalError)
     assert story.promote(1, 0, four_eyes=False).version == 1
 
@@ -128,17 +140,38 @@ def test_s5_who_asked_cannot_approve_where_four_eyes_are_required(story):
 def test_s5_having_somebody_else_ask_again_does_not_help_who_asked_first(story):
     story.register(1)
     digest = story.judge(1).digest
-    story.ask(1, digest, run="run-1", by="bert")
-    story.ask(1, digest, run="run-2", by="anna")
-    story.answer(1, digest, run="run-2", by="bert")
+    story.ask(1, digest, run="run-1", by=["bert"])
+    story.ask(1, digest, run="run-2", by=["anna"])
+    story.answer(1, run="run-2", by="bert")
     assert "asked for it" in refused(story, ApprovalError)
+
+
+@pytest.mark.parametrize("who", [{"by": "bert"}, {"by": "anna"}, {"by": "dora", "by_id": "bert"}])
+def test_s5_none_of_all_who_asked_can_approve(story, who):
+    story.register(1)
+    digest = story.judge(1).digest
+    assert story.ask(1, digest, by=["anna", "bert", "anna"]).asked_by == ["anna", "bert"]
+    story.answer(1, **who)
+    assert "asked for it" in refused(story, ApprovalError, allowed_approvers=["anna", "bert", "dora"])
+    assert story.ledger.events(limit=2)[0].actor == "anna, bert"
+
+
+def test_s5_a_question_that_nobody_on_record_asked_for_is_not_put(story):
+    story.register(1)
+    digest = story.judge(1).digest
+    with pytest.raises(ApprovalError, match="nobody on record asked"):
+        story.ask(1, digest, by=[])
+    for wrong in ("anna", [""], ["anna", None]):
+        with pytest.raises(ParameterError, match="asked_by"):
+            story.ask(1, digest, by=wrong)
+    assert story.ledger.approval(MODEL, 1, digest) is None
 
 
 def test_s5_a_late_answer_promotes_nothing(story):
     story.register(1)
     digest = story.judge(1).digest
     question = story.ask(1, digest)
-    story.answer(1, digest, at=question.expires_at)
+    story.answer(1, at=question.expires_at)
     assert story.ledger.challenger(MODEL, 1).status == "expired"
     assert "one before" in refused(story, ApprovalError)
 
@@ -147,27 +180,28 @@ def test_s5_a_refusal_is_final_for_its_verdict(story):
     story.register(1)
     digest = story.judge(1).digest
     story.ask(1, digest)
-    kept = story.answer(1, digest, "Reject")
+    kept = story.answer(1, "Reject")
     assert story.ledger.challenger(MODEL, 1).status == "refused"
     assert "Reject by bert" in refused(story, ApprovalError)
     with pytest.raises(ApprovalError, match="was refused"):
         story.ask(1, digest, run="run-2")
     with pytest.raises(ConflictError, match="has been answered"):
-        story.answer(1, digest, "Approve")
-    assert story.ledger.approval(MODEL, 1, digest) == kept == story.answer(1, digest, "Reject")
+        story.answer(1, "Approve")
+    assert story.ledger.approval(MODEL, 1, digest) == kept == story.answer(1, "Reject")
 
 
-def test_s5_an_answer_to_another_verdict_run_or_try_is_none(story):
+def test_s5_an_answer_to_another_version_run_task_or_try_is_none(story):
     story.register(1)
     digest = story.judge(1).digest
     story.ask(1, digest)
-    for wrong in ({"run": "run-2"}, {"try_number": 2}):
+    for wrong in ({"run": "run-2"}, {"try_number": 2}, {"task": "another"}):
         with pytest.raises(ApprovalError, match="nothing was asked"):
-            story.answer(1, digest, **wrong)
-    with pytest.raises(ApprovalError, match="nothing was asked"):
-        story.answer(1, "another digest")
+            story.answer(1, **wrong)
+    story.register(2)
+    with pytest.raises(ApprovalError, match=r"about flight_delay version 1\b"):
+        story.answer(2)
     with pytest.raises(ParameterError, match="Perhaps"):
-        story.answer(1, digest, "Perhaps")
+        story.answer(1, "Perhaps")
     refused(story, ApprovalError)
 
 
@@ -187,13 +221,45 @@ def test_s5_an_approval_of_an_older_verdict_does_not_carry_over(story):
     story.register(2)
     old = story.judge(2)
     story.ask(2, old.digest, "run-2")
-    story.answer(2, old.digest, run="run-2")
+    story.answer(2, run="run-2")
     story.approved(1)
     story.promote(1, 0)  # the champion moves: version 2 has to be judged again
     new = story.judge(2)
     assert new.champion_epoch == 1 and new.digest != old.digest
     assert "no answer" in refused(story, ApprovalError, version=2, expected_epoch=1)
     refused(story, ConflictError, version=2, expected_epoch=0)
+
+
+@pytest.fixture
+def judged_twice(story):
+    """Version 2 was asked about in "run-2", and judged again when the champion moved: its two verdicts."""
+    story.register(2)
+    old = story.judge(2)
+    story.ask(2, old.digest, "run-2")
+    story.approved(1)
+    story.promote(1, 0)
+    return old, story.judge(2)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_s5_a_refusal_of_an_older_verdict_is_kept_under_that_verdict(story, judged_twice, late):
+    old, new = judged_twice
+    at = story.now + timedelta(hours=73 if late else 1)
+    kept = story.answer(2, "Reject", run="run-2", at=at)
+    assert (kept.verdict_digest, kept.answer) == (old.digest, "Reject")
+    assert story.ledger.approval(MODEL, 2, old.digest) == kept and story.ledger.approval(MODEL, 2, new.digest) is None
+    assert story.ledger.challenger(MODEL, 2).status == "refused"
+
+
+def test_s5_what_is_late_for_an_older_verdict_leaves_the_newer_question_open(story, judged_twice):
+    _, new = judged_twice
+    story.now += timedelta(hours=80)
+    assert story.ask(2, new.digest, "run-3").answer is None
+    assert story.ledger.expire_approvals(MODEL, story.now) == []
+    story.answer(2, run="run-2")
+    assert story.ledger.challenger(MODEL, 2).status == "awaiting_approval"
+    story.answer(2, run="run-3")
+    assert story.promote(2, 1).version == 2
 
 
 def test_c8_a_promotion_that_comes_second_is_a_conflict(story):
@@ -213,15 +279,39 @@ def test_k6_a_promotion_that_wakes_after_a_rollback_changes_nothing(story):
     assert story.ledger.champion(MODEL).version == 1
 
 
-def test_rollback_goes_back_and_the_same_way_forth(story):
+def test_rollback_goes_back_and_by_name_forth(story):
     story.two_champions()
     back = story.rollback(None, 2)
     assert (back.version, back.epoch, back.how, back.actor) == (1, 3, "rollback", "carl")
     assert (back.reason, back.model_digest) == ("scores went wrong", "model-digest-1")
-    assert story.rollback(None, 3).version == 2
-    assert story.rollback(1, 4).version == 1
+    assert story.rollback(2, 3).version == 2
+    assert story.rollback(None, 4).version == 1
     assert [move.version for move in story.ledger.champion_history(MODEL)] == [1, 2, 1, 2, 1]
     assert story.ledger.verify().ok
+
+
+def test_one_rollback_after_another_goes_further_back_to_the_first_champion(story):
+    story.two_champions()
+    story.approved(3)
+    story.promote(3, 2)
+    assert [story.rollback(None, epoch).version for epoch in (3, 4)] == [2, 1]
+    with pytest.raises(ApprovalError, match="no other version") as caught:
+        story.rollback(None, 5)
+    assert "to_version" in str(caught.value) and "1, 2, 3, 2, 1" in str(caught.value)
+    story.approved(4)
+    story.promote(4, 5)
+    assert story.rollback(None, 6).version == 1, "what was rolled back is not gone back to"
+
+
+def test_a_rollback_by_name_takes_back_all_that_came_after(story):
+    story.two_champions()
+    story.approved(3)
+    story.promote(3, 2)
+    assert story.rollback(1, 3).version == 1
+    with pytest.raises(ApprovalError, match="no other version"):
+        story.rollback(None, 4)
+    assert story.rollback(3, 4).version == 3
+    assert story.rollback(None, 5).version == 1
 
 
 def test_k3_rolling_back_again_with_the_same_epoch_changes_nothing(story):
@@ -270,7 +360,7 @@ def test_c3_what_is_to_be_judged_is_read_from_state_alone(story):
     digest = story.ledger.verdict(MODEL, 4).digest
     story.ask(4, digest)
     assert to_judge(story) == [5, 4, 1]
-    story.answer(4, digest)
+    story.answer(4)
     story.promote(4, 0)
     assert to_judge(story) == [5, 2, 1]  # what was held is judged again, against the new champion
 

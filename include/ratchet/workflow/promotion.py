@@ -143,43 +143,13 @@ def ask_approval(
     return question
 
 
-def record_answer(
-    deployment: Deployment,
-    model: str,
-    version: int,
-    *,
-    dag_id: str,
-    run_id: str,
-    task_id: str,
-    try_number: int,
-    answer: str,
-    responded_by: str | None,
-    responded_by_id: str | None,
-    responded_at: datetime,
-) -> dict:
-    """Keep a person's answer to the question that this task run asked, whatever has been asked since.
+def record_answer(deployment: Deployment, model: str, version: int, **answer) -> dict:
+    """Keep a person's answer to the question that a task run asked, whatever has been asked since.
 
-    Raises ApprovalError when nobody in particular gave it, or when no such question was asked.
+    `answer` as Ledger.record_answer takes it, and its errors. Returns {answer, by}.
     """
-    if not responded_by:
-        raise ApprovalError(
-            "nobody answered",
-            seen="an answer without a user",
-            hint="a named approver answers in the UI or over the REST API",
-        )
-    deployment.ledger.record_answer(
-        model,
-        version,
-        dag_id=dag_id,
-        run_id=run_id,
-        task_id=task_id,
-        try_number=try_number,
-        answer=answer,
-        responded_by=responded_by,
-        responded_by_id=responded_by_id,
-        responded_at=responded_at,
-    )
-    return {"answer": answer, "by": responded_by}
+    kept = deployment.ledger.record_answer(model, version, **answer)
+    return {"answer": kept.answer, "by": kept.responded_by}
 
 
 def promote_challenger(deployment: Deployment, model: str, version: int) -> dict:

@@ -14,7 +14,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.machine import busy_share, describe_machine, describe_versions
+from benchmarks.machine import OthersShare, describe_machine, describe_versions
 from benchmarks.report import ratios, write_report
 from benchmarks.train_evaluate import measure
 from ratchet.errors import RatchetError
@@ -22,7 +22,7 @@ from ratchet.errors import RatchetError
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    started, before = time.monotonic(), busy_share()
+    started, others = time.monotonic(), OthersShare()
     try:
         with tempfile.TemporaryDirectory(prefix="ratchet-bench-") as folder:
             measured = measure(Path(folder), options.repeat, _say)
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         machine=describe_machine(),
         versions=describe_versions(),
-        noise=_noise(before, busy_share()),
+        noise=_noise(others.share()),
     )
     options.out.write_text(text, "utf-8")
     for ratio in ratios(measured):
@@ -49,12 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if all(ratio.met for ratio in ratios(measured)) else 1
 
 
-def _noise(before: float | None, after: float | None) -> str:
-    if before is None or after is None:
-        return "how busy the machine was otherwise could not be told"
-    used = f"others used {before:.0%} of all cores in the 5 s before the measurement and {after:.0%} in the 5 s after"
-    quiet = "a quiet machine" if max(before, after) < 0.1 else "a busy machine, so measure again before you trust these"
-    return f"{used}: {quiet}"
+def _noise(others: float | None) -> str:
+    if others is None:
+        return "how much of the machine others used could not be told"
+    quiet = "a quiet machine" if others < 0.1 else "a busy machine, so measure again before you trust these"
+    return f"others used {others:.0%} of all cores while this was measured: {quiet}"
 
 
 def _parser() -> argparse.ArgumentParser:

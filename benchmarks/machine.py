@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-import time
+import resource
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,16 +24,24 @@ def describe_versions() -> str:
     return ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in VERSIONS)])
 
 
-def busy_share(seconds: float = 5) -> float | None:
-    """The share of all cores' time (0 to 1) in use over the next seconds, steal included; None where unknown."""
-    before = _cpu_times()
-    time.sleep(seconds)
-    after = _cpu_times()
-    if not before or not after:
-        return None
-    spent = [late - early for early, late in zip(before, after, strict=True)]
-    idle = spent[3] + spent[4]  # idle, iowait
-    return 1 - idle / max(sum(spent), 1)
+class OthersShare:
+    """How much of the machine others used since this was made: `share()`, 0 to 1 of all cores; None where unknown.
+
+    All that was in use, steal included, less what this process and its ended descendants used: take it when all have
+    ended. A descendant that something else has waited for counts as others.
+    """
+
+    def __init__(self) -> None:
+        self._before, self._own_before = _cpu_times(), _own_seconds()
+
+    def share(self) -> float | None:
+        now = _cpu_times()
+        if not self._before or not now:
+            return None
+        spent = [late - early for early, late in zip(self._before, now, strict=True)]
+        busy = sum(spent) - spent[3] - spent[4]  # idle, iowait
+        own = (_own_seconds() - self._own_before) * os.sysconf("SC_CLK_TCK")
+        return max(busy - own, 0) / max(sum(spent), 1)
 
 
 def memory_mib(pids: list[int]) -> float:
@@ -45,6 +53,11 @@ def memory_mib(pids: list[int]) -> float:
         family, grown = family | below, bool(below)
     sizes = (_pss_kib(pid) for pid in family)
     return sum(sizes) / 1024
+
+
+def _own_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _cpu_times() -> list[int]:

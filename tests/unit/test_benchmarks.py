@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.machine import busy_share, describe_machine, memory_mib
+from benchmarks.machine import OthersShare, describe_machine, memory_mib
 from benchmarks.report import ratios, write_report
 from benchmarks.train_evaluate import Measured
 
@@ -39,6 +39,6 @@ def test_the_report_says_which_target_was_missed(measured):
 
 def test_what_the_machine_does_not_tell_is_no_error(monkeypatch):
     monkeypatch.setattr("benchmarks.machine._lines", lambda path: [])
-    assert busy_share(0) is None
+    assert OthersShare().share() is None
     assert memory_mib([1]) == 0
     assert "processor unknown" in describe_machine()

@@ -11,6 +11,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 from pendulum import datetime
 
 from ratchet_airflow import params
+from ratchet_airflow.assets import LEDGER
 from ratchet_airflow.operators.score import ScorePartitionsOperator
 from ratchet_airflow.wiring import dag_arguments, deployment, model_specs
 
@@ -26,5 +27,6 @@ for spec in model_specs("score"):
             "to": params.day("last event day, included"),
         },
     ) as dag:
-        ScorePartitionsOperator(task_id="score_partitions", model=spec.name)
+        # rings when done: what came in meanwhile is due, and waits for this run to end
+        ScorePartitionsOperator(task_id="score_partitions", model=spec.name, outlets=[LEDGER])
     globals()[dag.dag_id.replace(".", "__")] = dag

@@ -24,10 +24,10 @@ def judge_challenger(deployment: Deployment, model: str, version: int) -> dict:
     facts = None
     if champion:
         reigning = ledger.challenger(model, champion.version)
-        facts = {"version": champion.version, "as_of": reigning.as_of, "windows": reigning.windows}
+        facts = _facts(reigning)
     verdict = gate.judge(
         spec,
-        {"version": version, "as_of": challenger.as_of, "windows": challenger.windows},
+        _facts(challenger),
         facts,
         judged,
     )
@@ -222,6 +222,11 @@ def load_version(deployment: Deployment, model: str, version: int):
     challenger = deployment.ledger.challenger(model, version)
     folder = deployment.registry.download(model, version, deployment.settings.var / "cache" / "models")
     return load_model(folder, challenger.model_digest)
+
+
+def _facts(of) -> dict:
+    """What the gate knows of a version; the verdict's digest covers it, and so the very files that are approved."""
+    return {"version": of.version, "as_of": of.as_of, "windows": of.windows, "model_digest": of.model_digest}
 
 
 def _verdict(deployment: Deployment, model: str, version: int):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from local_stack.airflow_replies import database_failed, instant, log_line, refused, run_path, task_name
-from local_stack.errors import RunFailedError, StackError, WaitTimeoutError
+from local_stack.errors import NoAnswerError, RunFailedError, StackError, WaitTimeoutError
 
 ENDED = frozenset({"success", "failed"})
 POLL_SECONDS = 0.25
@@ -25,11 +25,15 @@ class AirflowApi:
     Airflow's own words. Signs in at the first call, and again when the token has run out.
     """
 
-    def __init__(self, url: str, username: str, password: str) -> None:
+    def __init__(
+        self, url: str, username: str, password: str, *, while_waiting: Callable[[], None] = lambda: None
+    ) -> None:
+        """`while_waiting` is called at every look of a wait, and may raise what makes waiting senseless."""
         self.url = url.rstrip("/")
         self.username = username
         self._password = password
         self._token: str | None = None
+        self._while_waiting = while_waiting
         # trust_env off: a proxy for the outside has no business with a server on loopback.
         self._http = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
 
@@ -331,7 +335,7 @@ class AirflowApi:
         try:
             return self._http.request(method, path, **what)
         except httpx.TransportError as error:
-            raise StackError(
+            raise NoAnswerError(
                 f"Airflow did not answer {method} {path}",
                 seen=f"{type(error).__name__}: {error}",
                 where=self.url,
@@ -341,9 +345,13 @@ class AirflowApi:
     def _poll(self, what: str, seen: Callable[[], tuple[bool, str]], timeout: float, more=lambda: "") -> None:
         deadline = time.monotonic() + timeout
         while True:
-            done, state = seen()
+            try:
+                done, state = seen()
+            except NoAnswerError as error:  # a server that has ended is started again
+                done, state = False, str(error)
             if done:
                 return
+            self._while_waiting()
             if time.monotonic() > deadline:
                 raise WaitTimeoutError(
                     f"Waited {timeout:.0f} s for {what}",

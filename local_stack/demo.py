@@ -186,20 +186,18 @@ class Demo:
 
     def backfill_april(self) -> str:
         self.land("2013-04-01", "2013-04-03")
-        started = {
-            name: self.operator.create_backfill(f"{name}.ingest_validate", "2013-04-01", "2013-04-03T23:59:59Z")["id"]
-            for name in DATASETS
-            if len(self.backfill_runs(name)) < 3  # Airflow runs a day's backfill once
-        }
-        for name, backfill in started.items():
-            self.operator.wait_for_backfill(f"{name}.ingest_validate", backfill, timeout=300)
+        made = [name for name in DATASETS if len(self.backfill_runs(name)) < 3]  # Airflow runs a day's backfill once
+        for name in made:  # one at a time: Airflow on SQLite may roll a backfill back when several are made at once
+            dag_id = f"{name}.ingest_validate"
+            backfill = self.operator.create_backfill(dag_id, "2013-04-01", "2013-04-03T23:59:59Z")
+            self.operator.wait_for_backfill(dag_id, backfill["id"], timeout=300)
         for name in DATASETS:
             runs = self.backfill_runs(name)
             self.check(len(runs) == 3, f"three successful backfill runs of {name}", runs)
         for name in DATASETS:
             days = [p.day for p in self.ratchet.ledger.partitions(name, first="2013-04-01", last="2013-04-03")]
             self.check(len(days) == 3, f"three days of {name} in the ledger", days)
-        when = "" if started else "by an earlier demo on this state, "
+        when = "" if made else "by an earlier demo on this state, "
         return f"{when}3 runs for each of " + ", ".join(DATASETS)
 
     def backfill_runs(self, dataset: str) -> list[str]:

@@ -155,6 +155,10 @@ def _airflow_settings(var: Path, url: str, port: int, secrets_dir: Path, keys: d
         "scheduler": {
             "scheduler_idle_sleep_time": 0.1,  # 1 s by default: most of a short task's overhead
             "enable_health_check": False,
+            # Both 300 s by default: until a task whose process is gone is tried again, and until tasks of a scheduler
+            # that is gone are looked for (30 s after its last sign of life).
+            "task_instance_heartbeat_timeout": 60,
+            "orphaned_tasks_check_interval": 10,
         },
         "workers": {
             "min_heartbeat_interval": 1,  # a worker stays busy for up to this long after its task

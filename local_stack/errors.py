@@ -9,6 +9,10 @@ class StackError(RatchetError):
     """The local Airflow or MLflow did not start, is in use, or did not answer."""
 
 
+class NoAnswerError(StackError):
+    """A server did not answer a request: it is not there, or is being started again."""
+
+
 class RunFailedError(RatchetError):
     """A DAG run ended in failure; the message holds each failed task and the end of its log."""
 

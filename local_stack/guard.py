@@ -1,8 +1,12 @@
-"""Runs one server and leaves nothing behind: `python guard.py ARGV...`, with a pipe as its standard input.
+"""Runs one server and leaves nothing behind: `python guard.py NAME RESTARTS ARGV...`, with a pipe as standard input.
 
 The guard ends the server and every descendant of it when the pipe closes: when its owner asks for that, and also when
 its owner dies, however it dies. A process group is not enough, because Airflow puts each task into a group of its own;
 so the guard is made the reaper of its descendants' orphans and can always walk down to all of them.
+
+A server that has ended by itself is started again, up to RESTARTS times, and each time the guard says so on its
+standard error. One that did not live for SETTLED_SECONDS is not: it would not live longer the next time. The server's
+own output, standard error too, goes to the guard's standard output.
 
 Imports the standard library only: it starts in 20 ms and stays small.
 """
@@ -22,6 +26,7 @@ from collections.abc import Callable
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 POLITE_SECONDS = 4.0
 LAST_SECONDS = 3.0
+SETTLED_SECONDS = 2.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -90,6 +95,7 @@ def end_all(server_pid: int) -> None:
 
 
 def main(argv: list[str]) -> int:
+    name, restarts, server_argv = argv[0], int(argv[1]), argv[2:]
     asked_to_stop = []
     wake_read, wake_write = os.pipe()  # signals write here, so that select() wakes up
     os.set_blocking(wake_write, False)
@@ -97,16 +103,39 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.append(True))
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
-    server = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_guard)
-    while server.poll() is None and not asked_to_stop:
-        ready = select.select([0, wake_read], [], [])[0]
-        if wake_read in ready:
-            os.read(wake_read, 4096)
-        if 0 in ready and not os.read(0, 4096):  # the owner closed the pipe, or died
+
+    def run_once() -> int | None:
+        """Runs the server to its end: its exit code, or None if it was ended because the owner wants no more of it."""
+        server = subprocess.Popen(
+            server_argv,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_die_with_guard,
+        )
+        wanted = True
+        while wanted and server.poll() is None:
+            ready = select.select([0, wake_read], [], [])[0]
+            if wake_read in ready:
+                os.read(wake_read, 4096)
+            wanted = not asked_to_stop and not (0 in ready and not os.read(0, 4096))
+        exit_code = server.returncode
+        end_all(server.pid)
+        return exit_code if wanted else None
+
+    for restarts_left in range(restarts, -1, -1):
+        began = time.monotonic()
+        exit_code = run_once()
+        if exit_code is None:
+            return 0
+        if restarts_left and time.monotonic() - began >= SETTLED_SECONDS:
+            told = (
+                f"{name} ended by itself (exit code {exit_code}): starting it again, {restarts_left - 1} restarts left"
+            )
+            print(f"      {told}", file=sys.stderr, flush=True)
+        else:
             break
-    exit_code = server.returncode
-    end_all(server.pid)
-    return exit_code or 0
+    return exit_code
 
 
 if __name__ == "__main__":

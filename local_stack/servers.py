@@ -27,6 +27,7 @@ from local_stack.secret_files import Account
 
 GUARD = Path(__file__).with_name("guard.py")
 START_SECONDS = 180  # on two busy cores; 25 to 35 when nothing else runs
+RESTARTS = 3  # of each server, for the whole life of a stack
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Stack:
     def api(self, account: str = "admin") -> AirflowApi:
         """Airflow's REST API, signed in as `account`."""
         who = self.accounts[account]
-        return AirflowApi(self.airflow_url, who.name, who.password)
+        return AirflowApi(self.airflow_url, who.name, who.password, while_waiting=self.check_alive)
 
     def check_alive(self) -> None:
         for server in self.servers:
@@ -183,7 +184,7 @@ def _start_all(
     environment: StackEnvironment, lock: int, started: list[Server], *, with_mlflow: bool, say: Callable[[str], None]
 ) -> None:
     def start(name: str, argv: list[str], env: dict[str, str]) -> Server:
-        started.append(_start(name, argv, env, environment.var / "logs" / f"{name}.log", lock))
+        started.append(_start(name, argv, env, environment.var / "logs" / f"{name}.log", lock, RESTARTS))
         return started[-1]
 
     began = time.monotonic()
@@ -203,13 +204,12 @@ def _start_all(
         say(f"MLflow answers on {environment.mlflow_url} ({time.monotonic() - began:.0f} s)")
 
 
-def _start(name: str, argv: list[str], env: dict[str, str], log: Path, lock: int) -> Server:
+def _start(name: str, argv: list[str], env: dict[str, str], log: Path, lock: int, restarts: int = 0) -> Server:
     with log.open("ab") as output:
         guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(GUARD), *argv],
+            [sys.executable, "-I", "-S", str(GUARD), name, str(restarts), *argv],
             stdin=subprocess.PIPE,  # closing it is how the guard is told to end its server
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=output,  # the server's; the guard itself speaks on the owner's standard error
             env=env,
             cwd=log.parent,
             start_new_session=True,  # Ctrl-C is for the owner, who then stops the servers in order

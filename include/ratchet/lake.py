@@ -21,6 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from ratchet.days import check_day
 from ratchet.errors import ConflictError, ParameterError, UnknownNameError
+from ratchet.failpoints import failpoint
 
 DAY = "day"
 _TABLE = re.compile(r"[a-z][a-z0-9_]{0,40}/[a-z][a-z0-9_]{0,40}")
@@ -55,9 +56,12 @@ class Lake:
         filled = [frames[day].assign(**{DAY: day}) for day in days if len(frames[day])]
         rows = _to_arrow(pd.concat(filled, ignore_index=True)) if filled else None
         commit = CommitProperties(custom_metadata={k: str(v) for k, v in (metadata or {}).items()})
+        failpoint("lake.publish.before_commit")
         for attempt in range(_ATTEMPTS):
             try:
-                return self._commit(table, days, rows, commit)
+                version = self._commit(table, days, rows, commit)
+                failpoint("lake.publish.after_commit")
+                return version
             except (CommitFailedError, DeltaError) as error:
                 if not _is_race(error) or attempt == _ATTEMPTS - 1:
                     raise _publish_error(table, days, error) from error

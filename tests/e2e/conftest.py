@@ -18,8 +18,9 @@ SMALL = {"first_windows": {"validate_days": 5, "judge_days": 14}, "windows": {"v
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory) -> Stack:
     home = make_home(tmp_path_factory.mktemp("home"), **SMALL)
+    extra = {"RATCHET_FAILPOINT_FILE": str(home / "failpoint")}
     with running_stack(
-        tmp_path_factory.mktemp("var"), home=home, dags=REPO / "dags", plugins=REPO / "plugins"
+        tmp_path_factory.mktemp("var"), home=home, dags=REPO / "dags", plugins=REPO / "plugins", extra=extra
     ) as running:
         running.api("admin").wait_for_dags(["ratchet.dispatch", "flights.ingest_validate", "flight_delay.score"])
         yield running

@@ -5,12 +5,17 @@ The tests of this file tell one story and run in order: each builds on the state
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 
 from local_stack.errors import StackError
+from local_stack.guard import children
+from ratchet.failpoints import arm
 
 MODEL = "flight_delay"
 FIRST, LAST = "2013-01-01", "2013-01-31"
@@ -93,6 +98,26 @@ def test_a_month_is_taken_in_by_one_run(operator, ratchet):
         assert len(frame) == sum(p.rows for p in partitions)
         assert {"known_at", "drop_sha256"} <= set(frame.columns)
     assert len(ratchet.ledger.partitions("flights")) == 31
+
+
+@pytest.mark.parametrize(("day", "killed"), [("2013-02-01", "task"), ("2013-02-02", "scheduler")])
+def test_k5_work_whose_task_or_scheduler_was_killed_ends_in_success(operator, ratchet, stack, day, killed):
+    """Killed with the rows at hand and nothing published: the task by itself, or held there while its scheduler is."""
+    from ratchet.upstream import land_flights
+
+    land_flights(ratchet.drops, day, day)
+    armed = Path(stack.client["RATCHET_FAILPOINT_FILE"])
+    arm(armed, "lake.publish.before_commit", signal.SIGKILL if killed == "task" else signal.SIGSTOP)
+    dag, version = "flights.ingest_validate", ratchet.lake.version("datasets/flights")
+    run_id = operator.trigger(dag, conf={"from": day, "to": day})["dag_run_id"]
+    until("the failpoint", lambda: not armed.exists())
+    if killed == "scheduler":
+        (guard,) = (server.guard.pid for server in stack.servers if server.name == "scheduler")
+        os.kill(children()[guard][0], signal.SIGKILL)
+    operator.wait_for_run(dag, run_id)
+    assert operator.task_instances(dag, run_id)[0]["try_number"] > 1
+    assert ratchet.lake.version("datasets/flights") == version + 1
+    assert [p.day for p in ratchet.ledger.partitions("flights", first=day)] == [day]
 
 
 def test_running_again_changes_nothing(operator, ratchet):
@@ -190,13 +215,14 @@ def test_the_approver_s_answer_promotes(operator, approver, ratchet):
 def test_a_backfilled_day_is_scored_by_the_champion(operator, ratchet):
     from ratchet.upstream import land_flights
 
-    land_flights(ratchet.drops, "2013-02-01", "2013-02-01")
+    day = "2013-02-03"
+    land_flights(ratchet.drops, day, day)
     for name in ("flights", "weather"):
-        backfill = operator.create_backfill(f"{name}.ingest_validate", "2013-02-01", "2013-02-01T23:59:59Z")
+        backfill = operator.create_backfill(f"{name}.ingest_validate", day, f"{day}T23:59:59Z")
         operator.wait_for_backfill(f"{name}.ingest_validate", backfill["id"])
-    scored = until("the scored day", lambda: ratchet.ledger.scored(MODEL, "2013-02-01"))
-    predictions = ratchet.lake.read(f"predictions/{MODEL}", "2013-02-01", "2013-02-01")
-    assert len(predictions) == scored.rows == len(ratchet.lake.read("datasets/flights", "2013-02-01", "2013-02-01"))
+    scored = until("the scored day", lambda: ratchet.ledger.scored(MODEL, day))
+    predictions = ratchet.lake.read(f"predictions/{MODEL}", day, day)
+    assert len(predictions) == scored.rows == len(ratchet.lake.read("datasets/flights", day, day))
     assert set(predictions["model_version"]) == {ratchet.ledger.champion(MODEL).version}
     assert predictions["score"].between(0, 1).all()
 

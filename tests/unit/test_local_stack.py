@@ -22,7 +22,7 @@ from local_stack.airflow_api import AirflowApi
 from local_stack.api_server import OneWriter
 from local_stack.environment import ONE_THREAD, REPO, TELEMETRY_OFF, build_environment
 from local_stack.errors import RunFailedError, StackError, WaitTimeoutError
-from local_stack.guard import descendants
+from local_stack.guard import SETTLED_SECONDS, descendants
 from local_stack.ports import free_port, is_free
 from local_stack.secret_files import airflow_accounts, make_secrets_dir, server_keys
 from local_stack.servers import GUARD, recall, running_stack
@@ -169,9 +169,10 @@ time.sleep(600)
 """
 
 
-def start_guarded(code: str) -> tuple[subprocess.Popen, list[int]]:
-    argv = [sys.executable, "-I", "-S", str(GUARD), sys.executable, "-I", "-S", "-c", code]
-    guard = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+def start_guarded(code: str, restarts: int = 0) -> tuple[subprocess.Popen, list[int]]:
+    argv = [sys.executable, "-I", "-S", str(GUARD), "server", str(restarts), sys.executable, "-I", "-S", "-c", code]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    guard = subprocess.Popen(argv, **pipes, text=True, start_new_session=True)
     return guard, [int(pid) for pid in guard.stdout.readline().split()]
 
 
@@ -216,7 +217,8 @@ def test_killing_the_owner_ends_the_server_and_every_descendant():
     owner_code = f"""
 import subprocess, sys, time
 guard = subprocess.Popen(
-    [sys.executable, "-I", "-S", {str(GUARD)!r}, sys.executable, "-I", "-S", "-c", {SERVER.format(before="")!r}],
+    [sys.executable, "-I", "-S", {str(GUARD)!r}, "server", "0",
+     sys.executable, "-I", "-S", "-c", {SERVER.format(before="")!r}],
     stdin=subprocess.PIPE, start_new_session=True)
 time.sleep(600)
 """
@@ -234,6 +236,34 @@ def test_a_server_that_ends_by_itself_takes_its_descendants_along_and_its_exit_c
     guard, pids = start_guarded("import os, sys; print(os.getpid(), flush=True); sys.exit(3)")
     assert guard.wait(timeout=30) == 3
     assert running(pids) == []
+
+
+LIVES_A_WHILE = f"import os, time; print(os.getpid(), flush=True); time.sleep({SETTLED_SECONDS} + 0.2); os._exit(3)"
+
+
+def test_a_server_that_ended_by_itself_is_started_again_so_often_and_no_more():
+    guard, pids = start_guarded(LIVES_A_WHILE, restarts=1)
+    assert guard.wait(timeout=60) == 3
+    assert int(guard.stdout.read()) not in pids
+    assert guard.stderr.read().strip() == "server ended by itself (exit code 3): starting it again, 0 restarts left"
+
+
+def test_a_server_that_can_not_start_is_not_tried_again():
+    guard, _ = start_guarded("import os; print(os.getpid(), flush=True); os._exit(3)", restarts=1)
+    assert guard.wait(timeout=60) == 3
+    assert (guard.stdout.read(), guard.stderr.read()) == ("", "")
+
+
+def test_waiting_ends_when_a_server_has_ended_for_good(unlucky):
+    api, replies, _ = unlucky
+
+    def ended():
+        raise StackError("scheduler ended while it was needed", hint="read its log")
+
+    api._while_waiting = ended
+    replies += [(200, {"state": "running"})]
+    with pytest.raises(StackError, match="scheduler ended"):
+        api.wait_for_run("d", "a")
 
 
 # --- libraries loaded ahead of tasks ------------------------------------------------------------------------------

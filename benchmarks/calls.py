@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
+
+from benchmarks.machine import peak_mib
 
 MODEL = "flight_delay"
 DATASETS = ("flights", "weather", "outcomes")
@@ -47,8 +48,7 @@ def train(batch: str) -> dict:
             train_candidate(deployment, MODEL, snapshot, candidate.name)
     with _timed(steps, "put_forward_challenger"):
         version = put_forward_challenger(deployment, MODEL, batch, snapshot)["version"]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
-    return {"version": version, "steps": steps, "peak_mib": peak}
+    return {"version": version, "steps": steps, "peak_mib": peak_mib()}
 
 
 @contextmanager

@@ -55,6 +55,19 @@ def memory_mib(pids: list[int]) -> float:
     return sum(sizes) / 1024
 
 
+def peak_mib() -> float:
+    """The highest resident size of this process since it was started; 0 where unknown. ru_maxrss won't do: a process
+    begins with that of its parent."""
+    line = next((line for line in _lines("/proc/self/status") if line.startswith("VmHWM:")), "VmHWM: 0 kB")
+    return int(line.split()[1]) / 1024
+
+
+def bytes_read() -> int:
+    """What this process has read from files and pipes so far; 0 where unknown."""
+    line = next((line for line in _lines("/proc/self/io") if line.startswith("rchar:")), "rchar: 0")
+    return int(line.split()[1])
+
+
 def _own_seconds() -> float:
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)

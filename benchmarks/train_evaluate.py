@@ -154,7 +154,7 @@ class _Bench:
         self._trainings += 1
         _write_seed(self.home, self._trainings)
         deployment = Deployment(get_settings())
-        shutil.rmtree(deployment.settings.lake / "snapshots", ignore_errors=True)
+        shutil.rmtree(deployment.settings.var / "lake" / "snapshots", ignore_errors=True)
         asked = {"reason": "benchmark", "source": "person", "actor": "benchmark", "as_of": AS_OF}
         batch = request_retrain(deployment, MODEL, **asked)["batch"]
         before = len(deployment.ledger.challengers(MODEL))
@@ -167,7 +167,7 @@ class _Bench:
                 expected=f"one new challenger of batch {batch}",
                 hint="does the seed still count for what a training is known by? See _write_seed",
             )
-        (manifest,) = (deployment.settings.lake / "snapshots" / MODEL).glob("*/manifest.json")
+        (manifest,) = (deployment.settings.var / "lake" / "snapshots" / MODEL).glob("*/manifest.json")
         self.measured.rows = json.loads(manifest.read_text())["rows"]
 
     def _keep(self, way: str, told: str) -> dict:

@@ -115,6 +115,7 @@ def _client_variables(var: Path, home: Path, airflow_url: str, mlflow_url: str, 
     return {
         "RATCHET_HOME": str(home),
         "RATCHET_VAR": str(var),
+        "RATCHET_STORAGE": str(var),
         "RATCHET_AIRFLOW_UI": airflow_url,
         "RATCHET_MLFLOW_UI": mlflow_url,
         "MLFLOW_TRACKING_URI": mlflow_url,

@@ -1,5 +1,8 @@
 """What would become of the days of some drops: the rows to publish, those set aside, and why a day is refused.
 
+Besides what its suite asks, and whatever that is: a row whose key is null, the same as another's or not to be seen is
+set aside, and a drop with a column in which no row has a value is refused, unless the spec says `may_be_empty`.
+
 A suite may also use these columns, made for each row. Days are those of the dataset's zone, hours are elapsed ones, so
 a day has 23 to 25: `day_of_<timestamp column>`; `hours_to_<timestamp column>` and `hours_to_delivery`, from the start
 of the event day; `delivered_after_hours`, from its end to the delivery.
@@ -7,30 +10,57 @@ of the event day; `delivered_after_hours`, from its end to the delivery.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
+from itertools import pairwise
+from typing import TypeVar
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ratchet.days import shift_day
+from ratchet.drop_schema import SchemaChange, listed
 from ratchet.drops import Drop
-from ratchet.expectations import Check, Suite, Verdict, validate_days
+from ratchet.errors import ReconciliationError
+from ratchet.expectations import DAY, Check, Suite, Verdict, validate_days
 from ratchet.read_drop import LINE, DropRows
 from ratchet.specs import DatasetSpec
 
+MAX_TEXTS = 10_000  # of a refused day's quarantine: all rows of a big file as JSON take twice its size
 _OWN_COLUMNS = ["day", "known_at", "drop_sha256", "recipe"]
+F = TypeVar("F", pd.DataFrame, pd.Series)
+_UNSEEN = r"[\p{C}\p{Zl}\p{Zp}]"  # control and formatting characters: right-to-left override, zero width, line ends
 
 
 @dataclass(frozen=True)
 class CheckedDay:
-    """A day after validation: what would be published, what is set aside, what was found, and why it is refused."""
+    """A day after validation: what would be published, what is set aside, what was found, and why it is refused.
+
+    `landed`: rows of the drop's file; each is in `rows` or in `quarantine` (line, reason, row, known_at, drop_sha256),
+    or ReconciliationError. `row` is its text as it came (see DropRows.row_texts); of a refused day only the first
+    MAX_TEXTS have one. `schema_changes` are among `checks` too.
+    """
 
     drop: Drop
+    landed: int
     rows: pd.DataFrame
     quarantine: pd.DataFrame
     checks: list[Check]
     refusals: list[str]
+    schema_changes: list[SchemaChange]
+
+    def __post_init__(self) -> None:
+        if self.landed != len(self.rows) + len(self.quarantine):
+            raise ReconciliationError(
+                f"the rows of {self.drop.dataset} for {self.drop.day} do not add up",
+                seen=f"{len(self.rows)} to publish and {len(self.quarantine)} set aside",
+                expected=f"{self.landed} together, as many as the file holds",
+                where=self.drop.address,
+                hint="nothing was written; report it with the drop",
+            )
 
     def quality(self, recipe: str) -> pd.DataFrame:
         """A row per expectation, the first for the day as a whole: what was seen, and whether it was published."""
@@ -56,39 +86,78 @@ def check_days(
     A day is refused if a table-level expectation fails, no row is left, or too many rows are set aside. Raises
     ValidationBrokenError when the validator itself raises.
     """
-    parts = [_with_facts(rows.frame, drop, spec) for drop, rows in read.values()]
-    frame = pd.concat(parts, ignore_index=True)
+    frame = _with_facts(spec, suite, read)
     verdicts = validate_days(frame, suite) if len(frame) else {}
-    by_day = dict(list(frame.groupby("day")))
+    by_suite = pd.concat([pd.Series(dtype="str"), *(verdict.refused_rows for verdict in verdicts.values())])
+    by_key = _key_problems(_without(frame, by_suite.index), spec)
+    reasons = pd.concat([by_suite, by_key])
+    set_aside = pd.DataFrame({LINE: frame.loc[reasons.index, LINE], "reason": reasons})
+    rows = _without(frame, reasons.index).assign(recipe=recipe)[[*spec.columns, *_OWN_COLUMNS]]
+    parts = zip(*(_cut_by_day(one, read) for one in (rows, set_aside, by_key)), strict=True)
     return {
-        day: _split(spec, recipe, drop, rows, by_day.get(day, frame.iloc[:0]), verdicts.get(day))
-        for day, (drop, rows) in read.items()
+        day: _checked(spec, drop, read_rows, verdicts.get(day), *part)
+        for (day, (drop, read_rows)), part in zip(read.items(), parts, strict=True)
     }
 
 
-def _with_facts(frame: pd.DataFrame, drop: Drop, spec: DatasetSpec) -> pd.DataFrame:
-    """The rows with `day`, `known_at`, `drop_sha256` and the columns that suites use for times."""
-    start, end = (_midnight(day, spec) for day in (drop.day, shift_day(drop.day, 1)))
-    delivered = pd.Timestamp(drop.delivered_at).as_unit("us")
+def delivered_after_hours(drop: Drop, spec: DatasetSpec) -> float:
+    """Hours from the end of the event day, in the dataset's zone, to the delivery; negative for one before it."""
+    return (pd.Timestamp(drop.delivered_at) - _bounds(drop, spec)[1]) / pd.Timedelta(hours=1)
+
+
+def _with_facts(spec: DatasetSpec, suite: Suite, read: Mapping[str, tuple[Drop, DropRows]]) -> pd.DataFrame:
+    """The rows of all days, one after another, with `day`, `known_at`, `drop_sha256` and those of the columns for times
+    that the suite looks at."""
+    frame = _joined([rows.frame for _, rows in read.values()])
+    drops, sizes = [drop for drop, _ in read.values()], [len(rows.frame) for _, rows in read.values()]
+
+    def each(values: Iterable) -> pd.Series:
+        return pd.Series(list(values)).repeat(sizes).set_axis(frame.index)
+
+    starts, ends = zip(*(_bounds(drop, spec) for drop in drops), strict=True)
+    start, end, days = each(starts), each(ends), np.repeat(np.array(list(read), "datetime64[D]"), sizes)
+    delivered = [pd.Timestamp(drop.delivered_at).as_unit("us") for drop in drops]
     hour = pd.Timedelta(hours=1)
     instants = [name for name, kind in spec.columns.items() if kind == "timestamp"]
+    facts = {
+        "hours_to_delivery": lambda: each((at - start) / hour for at, start in zip(delivered, starts, strict=True)),
+        "delivered_after_hours": lambda: each(delivered_after_hours(drop, spec) for drop in drops),
+        **{f"hours_to_{name}": lambda name=name: (frame[name] - start) / hour for name in instants},
+        **{f"day_of_{name}": lambda name=name: _day_of(frame[name], days, start, end, spec) for name in instants},
+    }
     return frame.assign(
-        day=drop.day,
-        known_at=delivered,
-        drop_sha256=drop.sha256,
-        hours_to_delivery=(delivered - start) / hour,
-        delivered_after_hours=(delivered - end) / hour,
-        **{f"hours_to_{name}": (frame[name] - start) / hour for name in instants},
-        **{f"day_of_{name}": _day_of(frame[name], drop.day, start, end, spec) for name in instants},
+        day=each(read),
+        known_at=each(delivered),
+        drop_sha256=each(drop.sha256 for drop in drops),
+        **{name: facts[name]() for name in suite.reads(facts)},
     )
 
 
-def _day_of(instants: pd.Series, day: str, start: pd.Timestamp, end: pd.Timestamp, spec: DatasetSpec) -> pd.Series:
-    """The local day of each instant; only those outside the event day are worked out one by one."""
-    found = pd.Series(day, index=instants.index, dtype="str").mask(instants.isna())
-    outside = instants[(instants < start) | (instants >= end)]
-    found.loc[outside.index] = outside.dt.tz_convert(spec.zone).dt.strftime("%Y-%m-%d").astype("str")
-    return found
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """One frame, its texts in one piece each: Arrow is slow on pieces, and rows may change places when these are
+    written."""
+    frame = pd.concat(frames, ignore_index=True)
+    for name in frame.columns[[isinstance(kind, pd.StringDtype) for kind in frame.dtypes]]:
+        texts = pa.array(frame[name], pa.large_string(), from_pandas=True)
+        if isinstance(texts, pa.ChunkedArray):
+            frame[name] = frame.dtypes[name].__from_arrow__(texts.combine_chunks())
+    return frame
+
+
+def _day_of(instants: pd.Series, days: np.ndarray, start: pd.Series, end: pd.Series, spec: DatasetSpec) -> pd.Series:
+    """The local day of each instant. `days`: the event days, in which most of them lie."""
+    found = days.copy()
+    outside = ((instants < start) | (instants >= end)).to_numpy()
+    local = instants[outside].dt.tz_convert(spec.zone).dt.tz_localize(None)
+    found[outside] = local.to_numpy("datetime64[us]").astype("datetime64[D]")
+    found[instants.isna().to_numpy()] = np.datetime64("NaT")
+    codes, known = pd.factorize(found.astype("datetime64[s]"))
+    texts = pd.array(np.datetime_as_string(known, unit="D").tolist(), dtype="str")
+    return pd.Series(texts.take(codes, allow_fill=True), index=instants.index)
+
+
+def _bounds(drop: Drop, spec: DatasetSpec) -> tuple[pd.Timestamp, pd.Timestamp]:
+    return _midnight(drop.day, spec), _midnight(shift_day(drop.day, 1), spec)
 
 
 def _midnight(day: str, spec: DatasetSpec) -> pd.Timestamp:
@@ -96,23 +165,91 @@ def _midnight(day: str, spec: DatasetSpec) -> pd.Timestamp:
     return pd.Timestamp(local).tz_convert("UTC").as_unit("us")
 
 
-def _split(
-    spec: DatasetSpec, recipe: str, drop: Drop, read: DropRows, frame: pd.DataFrame, verdict: Verdict | None
+def _without(frame: pd.DataFrame, index: pd.Index) -> pd.DataFrame:
+    return frame.drop(index=index) if len(index) else frame
+
+
+def _cut_by_day(found: F, read: Mapping[str, tuple[Drop, DropRows]]) -> list[F]:
+    """What belongs to each day of `read`, of something whose index is that of the rows of all days."""
+    found = found.sort_index()
+    cuts = found.index.searchsorted(np.cumsum([0, *(len(rows.frame) for _, rows in read.values())]))
+    return [found.iloc[first:end] for first, end in pairwise(cuts)]
+
+
+def _checked(
+    spec: DatasetSpec,
+    drop: Drop,
+    read: DropRows,
+    verdict: Verdict | None,
+    rows: pd.DataFrame,
+    set_aside: pd.DataFrame,
+    by_key: pd.Series,
 ) -> CheckedDay:
-    reasons = verdict.refused_rows if verdict else pd.Series(dtype="str")
-    failing = frame.loc[reasons.index]
-    set_aside = pd.DataFrame({LINE: failing[LINE], "reason": reasons, "row": _row_texts(failing, spec)})
     quarantine = pd.concat([read.refused, set_aside]).sort_values(LINE, ignore_index=True)
-    quarantine = quarantine.assign(known_at=pd.Timestamp(drop.delivered_at).as_unit("us"), drop_sha256=drop.sha256)
-    rows = frame.drop(index=reasons.index).assign(recipe=recipe)[[*spec.columns, *_OWN_COLUMNS]]
-    checks = list(verdict.checks) if verdict else []
-    refusals = [f"{c.expectation}: seen {c.seen}, expected {c.expected}" for c in checks if c.refuses_day]
-    return CheckedDay(drop, rows, quarantine, checks, _too_few_left(spec, rows, quarantine) + refusals)
+    checks = [*_schema_checks(drop, read), *_column_checks(spec, drop, read), *_key_checks(spec, drop, by_key)]
+    checks += verdict.checks if verdict else ()
+    refusals = _too_few_left(spec, rows, quarantine)
+    refusals += [f"{c.expectation}: seen {c.seen}, expected {c.expected}" for c in checks if c.refuses_day]
+    quarantine = quarantine.assign(
+        row=_row_texts(read, quarantine[LINE], MAX_TEXTS if refusals else None),
+        known_at=pd.Timestamp(drop.delivered_at).as_unit("us"),
+        drop_sha256=drop.sha256,
+    )
+    return CheckedDay(drop, read.landed, rows, quarantine, checks, refusals, read.schema_changes)
 
 
-def _row_texts(rows: pd.DataFrame, spec: DatasetSpec) -> list[str]:
-    text = rows[list(spec.columns)].to_json(orient="records", lines=True, date_format="iso", date_unit="s")
-    return text.splitlines() if len(rows) else []
+def _row_texts(read: DropRows, lines: pd.Series, most: int | None) -> pd.Series:
+    texts = read.row_texts(lines.to_numpy()[:most])
+    return pd.Series(texts, index=lines.index[: len(texts)], dtype="str").reindex(lines.index)
+
+
+def _key_problems(frame: pd.DataFrame, spec: DatasetSpec) -> pd.Series:
+    """The reason, by index, why a row's key is none; of rows that the suite has set aside nothing more is said."""
+    key = frame[[DAY, *spec.key]]
+    unseen = {name: _has_unseen(key[name]) for name in spec.key if spec.columns[name] == "string"}
+    problems = [
+        *((key[name].isna().to_numpy(), f"{name}: null in a key") for name in spec.key),
+        *((found, f"{name}: a character in a key that can't be seen") for name, found in unseen.items()),
+    ]
+    reasons = pd.Series(None, index=frame.index, dtype="str")
+    for found, reason in problems:
+        if found.any():
+            reasons[found & reasons.isna().to_numpy()] = reason
+    whole = _without(key, reasons.dropna().index)
+    reasons[whole.index[whole.duplicated(keep=False)]] = f"{', '.join(spec.key)}: a key that another row has too"
+    return reasons.dropna()
+
+
+def _has_unseen(values: pd.Series) -> np.ndarray:
+    found = pc.match_substring_regex(pa.array(values, pa.large_string(), from_pandas=True), _UNSEEN)
+    return found.fill_null(False).to_numpy(zero_copy_only=False)
+
+
+def _key_checks(spec: DatasetSpec, drop: Drop, reasons: pd.Series) -> list[Check]:
+    return [
+        Check(drop.day, reason, "critical", False, count, f"{count} rows", "none", refuses_day=False)
+        for reason, count in sorted(reasons.value_counts().items())
+    ]
+
+
+def _column_checks(spec: DatasetSpec, drop: Drop, read: DropRows) -> list[Check]:
+    """A check for each column without a value, which refuses the day."""
+    wanted = [name for name in spec.columns if name not in spec.may_be_empty]
+    empty = [name for name in wanted if len(read.frame) and not read.frame[name].notna().any()]
+    seen, expected = f"none in {len(read.frame)} rows", "a value, or the column among may_be_empty in the spec"
+    return [Check(drop.day, f"{name}: has a value", "critical", False, 0, seen, expected, True) for name in empty]
+
+
+def _schema_checks(drop: Drop, read: DropRows) -> list[Check]:
+    """A check for each kind of change and policy. What a policy refuses doesn't come so far."""
+    kinds = dict.fromkeys((change.kind, change.policy) for change in read.schema_changes)
+    return [_schema_check(drop, read, kind, policy == "allow") for kind, policy in kinds]
+
+
+def _schema_check(drop: Drop, read: DropRows, kind: str, allowed: bool) -> Check:
+    seen = listed(f"{change.column!r}: {change.detail}" for change in read.schema_changes if change.kind == kind)
+    severity = "info" if allowed else "warning"
+    return Check(drop.day, f"schema: no column {kind}", severity, allowed, 0, seen, "the spec's columns", False)
 
 
 def _too_few_left(spec: DatasetSpec, rows: pd.DataFrame, quarantine: pd.DataFrame) -> list[str]:

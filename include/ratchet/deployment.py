@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from ratchet.drops import DropStore
     from ratchet.lake import Lake
     from ratchet.ledger import Ledger
+    from ratchet.published import Published
     from ratchet.registry import Registry
+    from ratchet.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,30 @@ class Deployment:
         return self.settings.suites / f"{dataset}.json"
 
     @cached_property
+    def storage(self) -> Storage:
+        """Where landing zone (`landing`) and lake (`lake`) lie."""
+        from ratchet.storage import open_storage
+
+        return open_storage(self.settings.storage or self.settings.var)
+
+    @cached_property
     def drops(self) -> DropStore:
         from ratchet.drops import DropStore
 
-        return DropStore(self.settings.landing)
+        return DropStore(self.storage.below("landing"))
 
     @cached_property
     def lake(self) -> Lake:
         from ratchet.lake import Lake
 
-        return Lake(self.settings.lake)
+        return Lake(self.storage.below("lake"))
+
+    @cached_property
+    def published(self) -> Published:
+        """The datasets in the lake, by the ledger's record."""
+        from ratchet.published import Published
+
+        return Published(self.lake, self.ledger)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -78,8 +78,23 @@ def _plain(column: pd.Series) -> pd.Series:
         return column.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]")
     if pd.api.types.is_datetime64_dtype(column):
         return column.astype("datetime64[us]")
+    if isinstance(column.dtype, pd.StringDtype):
+        return _coded(column)
     if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(column):
         return column.astype(object).where(column.notna(), None)
     if pd.api.types.is_float_dtype(column):
         return column.where(column.notna(), float("nan"))  # NaN has many bit patterns: 0/0 gives another than parquet
     return column
+
+
+def _coded(texts: pd.Series) -> pd.Series:
+    """The distinct texts, as objects, and which one each row has: what pandas hashes objects by, made several times as
+    fast."""
+    import pandas as pd
+    import pyarrow as pa
+
+    given = pa.array(texts, pa.large_string(), from_pandas=True)  # of texts in several pieces a ChunkedArray
+    coded = (given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given).dictionary_encode()
+    known = pd.Index(coded.dictionary.to_pylist(), dtype=object)
+    codes = coded.indices.fill_null(-1).to_numpy()
+    return pd.Series(pd.Categorical.from_codes(codes, known, validate=False), index=texts.index)

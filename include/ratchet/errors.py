@@ -57,6 +57,14 @@ class ValidationFailedError(RatchetError):
     """A table-level expectation that failed: nothing of that partition was published."""
 
 
+class UndeliveredDropError(DropError):
+    """A drop whose bytes are not (yet) those that its manifest speaks of: looked at again at the next run."""
+
+
+class ReconciliationError(RatchetError):
+    """The rows of a drop are not those to publish and those set aside: a fault of this library, nothing is written."""
+
+
 class ValidationBrokenError(RatchetError):
     """The validator itself raised: neither "data failed" nor "passed"."""
 
@@ -97,3 +105,23 @@ class DriftBrokenError(RatchetError):
     """The drift report itself raised: neither "drifted" nor "did not"."""
 
     retryable = True
+
+
+class StorageError(RatchetError):
+    """The storage of landing zone and lake can't be reached, failed, or is full: trying again is safe."""
+
+    retryable = True
+
+
+class StorageRefusedError(StorageError):
+    """The storage said no (credentials, rights, bucket, name), and will until somebody mends it."""
+
+    retryable = False
+
+
+class NotStoredError(StorageRefusedError):
+    """Nothing lies under that key."""
+
+
+class TooBigError(StorageRefusedError):
+    """More bytes than the caller allows: refused before they are taken in."""

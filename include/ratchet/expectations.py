@@ -8,6 +8,7 @@ A suite is data in GX's own format. What an expectation that fails does follows 
 
 Each day is judged by itself, so a range of days in one run gives the verdicts that single runs give. Expectations that
 look at one row at a time run once over all days, for speed; the others day by day on the rows that passed those.
+GX copies and hashes whole frames, so it gets the columns that expectations name, no others.
 GX that raises is ValidationBrokenError: neither "failed" nor "passed".
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +31,7 @@ import great_expectations as gx  # noqa: E402 - it reads the switch above when i
 from great_expectations.core.expectation_suite import ExpectationSuite  # noqa: E402
 from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: E402
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration  # noqa: E402
+from great_expectations.validator.v1_validator import Validator  # noqa: E402
 
 from ratchet.errors import SpecError, ValidationBrokenError  # noqa: E402
 
@@ -54,6 +57,11 @@ _ROW_BY_ROW = frozenset(
         "expect_select_column_values_to_be_unique_within_record",
     }
 )
+# Of these families the verdict depends on columns that the expectation names, and on no others.
+_OF_NAMED_COLUMNS = ("expect_column_", "expect_compound_columns_", "expect_multicolumn_", "expect_select_column_")
+_OF_ALL_COLUMNS = frozenset({"expect_column_to_exist"})  # it may ask for a place among them
+_OF_NO_COLUMN = frozenset({"expect_table_row_count_to_be_between", "expect_table_row_count_to_equal"})
+_EXACT_AS_FLOAT = 2**53
 _NOT_FACTS = {"batch_id", "column", "column_A", "column_B", "column_list", "result_format", "condition_parser"}
 
 
@@ -67,6 +75,10 @@ class Suite:
 
     def part(self, row_by_row: bool) -> list[dict]:
         return [e for e in self.expectations if _is_row_by_row(e) == row_by_row]
+
+    def reads(self, columns: Iterable[str]) -> list[str]:
+        """Those of the columns that some expectation may look at."""
+        return _read_by(self.expectations, columns)
 
 
 @dataclass(frozen=True)
@@ -125,20 +137,109 @@ def validate_days(frame: pd.DataFrame, suite: Suite) -> dict[str, Verdict]:
     reasons: dict[object, list[str]] = {}
     checks: dict[str, list[Check]] = {day: [] for day in sorted(frame[DAY].unique())}
     days = frame[DAY]
-    for result in _run(suite, suite.part(row_by_row=True), frame):
+    rows_part, rest = (_Part.of(suite, row_by_row) for row_by_row in (True, False))
+    for result in rows_part.run(_between_as_numbers(rows_part.narrowed(frame), rows_part.asked)):
         failed = days.loc[_unexpected(result)].value_counts()
         for day, kept in checks.items():
             kept.append(_check(day, result, failed_rows=int(failed.get(day, 0))))
         _note(reasons, result)
-    rest = suite.part(row_by_row=False)
-    for day, rows in frame.loc[~frame.index.isin(list(reasons))].groupby(DAY) if rest else ():
-        for result in _run(suite, rest, rows):
+    for day, rows in _by_day(rest.narrowed(frame), days, reasons) if rest.asked else ():
+        for result in rest.run(rows):
             checks[day].append(_check(day, result, failed_rows=len(_unexpected(result))))
             _note(reasons, result)
     refused = pd.Series({index: "; ".join(said) for index, said in reasons.items()}, dtype="str")
     by_day = refused.groupby(days.reindex(refused.index)) if len(refused) else {}
     parts = dict(list(by_day))
     return {day: Verdict(day, parts.get(day, refused.iloc[:0]), tuple(kept)) for day, kept in checks.items()}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some of a suite's expectations, as its file says them and as GX wants them."""
+
+    suite: Suite
+    asked: list[dict]
+    made: ExpectationSuite
+
+    @classmethod
+    def of(cls, suite: Suite, row_by_row: bool) -> _Part:
+        asked = suite.part(row_by_row)
+        return cls(suite, asked, _gx_suite(suite, asked))
+
+    def narrowed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Only what the expectations may look at, or a column for GX to count rows by."""
+        return frame[_read_by(self.asked, frame.columns) or [DAY]]
+
+    def run(self, frame: pd.DataFrame) -> list:
+        """GX's results, in order."""
+        if not self.asked:
+            return []
+        try:
+            # What Batch.validate does, but for loading and hashing the frame a second time.
+            wanted = {"result_format": "COMPLETE"}
+            validator = Validator(_batch_definition(), wanted, batch_parameters={"dataframe": frame})
+            outcome = validator.validate_expectation_suite(self.made)
+        except Exception as error:
+            raise _broken(self.suite, type(error).__name__, str(error)) from error
+        for result in outcome.results:
+            if (raised := _raised(result.exception_info)) is not None:
+                raise _broken(self.suite, _describe(result), raised)
+            if _judged_by_rows(result) and not result.success and not _unexpected(result):
+                raise _broken(self.suite, _describe(result), "failed without naming a row")
+        if len(outcome.results) != len(self.asked):
+            raise _broken(self.suite, f"{len(outcome.results)} answers", f"{len(self.asked)} expectations asked")
+        return list(outcome.results)
+
+
+def _by_day(frame: pd.DataFrame, days: pd.Series, without: Collection) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of each day that has any, but for those whose index is in `without`."""
+    if without:
+        kept = ~frame.index.isin(list(without))
+        frame, days = frame[kept], days[kept]
+    yield from frame.groupby(days)
+
+
+def _read_by(expectations: Iterable[dict], columns: Iterable[str]) -> list[str]:
+    if not all(map(_says_what_it_reads, expectations)):
+        return list(columns)
+    named = {text for one in expectations for text in _texts(one.get("kwargs", {}))}
+    return [name for name in columns if name in named]
+
+
+def _says_what_it_reads(expectation: dict) -> bool:
+    kind, kwargs = expectation["type"], expectation.get("kwargs", {})
+    if isinstance(kwargs.get("row_condition"), str):  # an expression, over any columns
+        return False
+    return kind in _OF_NO_COLUMN or (kind.startswith(_OF_NAMED_COLUMNS) and kind not in _OF_ALL_COLUMNS)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in a JSON value: the names of columns are among them."""
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ():
+        yield from _texts(inner)
+
+
+def _between_as_numbers(frame: pd.DataFrame, expectations: list[dict]) -> pd.DataFrame:
+    """With plain integers, where there are no nulls, for GX to compare with bounds: it takes others value by value."""
+    between = [e["kwargs"] for e in expectations if e["type"] == "expect_column_values_to_be_between"]
+    numbers = {kwargs.get("column") for kwargs in between if _has_plain_bounds(kwargs)}
+    plain = {
+        name: frame[name].to_numpy("int64")
+        for name in numbers & set(frame.columns)
+        if frame[name].dtype == "Int64" and not frame[name].hasnans and _is_exact_as_float(frame[name])
+    }
+    return frame.assign(**plain) if plain else frame
+
+
+def _has_plain_bounds(kwargs: dict) -> bool:
+    bounds = (kwargs.get("min_value"), kwargs.get("max_value"))
+    return all(bound is None or type(bound) in (int, float) for bound in bounds)
+
+
+def _is_exact_as_float(values: pd.Series) -> bool:
+    return not len(values) or bool(values.min() > -_EXACT_AS_FLOAT and values.max() < _EXACT_AS_FLOAT)
 
 
 def _is_row_by_row(expectation: dict) -> bool:
@@ -161,24 +262,6 @@ def _gx_suite(suite: Suite, expectations: list[dict]) -> ExpectationSuite:
     # One by one: given as JSON, ExpectationSuite only logs those it can't make, and leaves them out.
     made = [ExpectationConfiguration(**one).to_domain_obj() for one in expectations]
     return ExpectationSuite(name=suite.name, expectations=made)
-
-
-def _run(suite: Suite, expectations: list[dict], frame: pd.DataFrame) -> list:
-    if not expectations:
-        return []
-    try:
-        batch = _batch_definition().get_batch({"dataframe": frame})
-        outcome = batch.validate(_gx_suite(suite, expectations), result_format={"result_format": "COMPLETE"})
-    except Exception as error:
-        raise _broken(suite, type(error).__name__, str(error)) from error
-    for result in outcome.results:
-        if (raised := _raised(result.exception_info)) is not None:
-            raise _broken(suite, _describe(result), raised)
-        if _judged_by_rows(result) and not result.success and not _unexpected(result):
-            raise _broken(suite, _describe(result), "failed without naming a row")
-    if len(outcome.results) != len(expectations):
-        raise _broken(suite, f"{len(outcome.results)} answers", f"{len(expectations)} expectations asked")
-    return list(outcome.results)
 
 
 def _raised(info: object) -> str | None:

@@ -1,8 +1,9 @@
 """Named points of no return, at which a test can kill the process or hold it.
 
 `failpoint(name)` does nothing unless the environment names a file in RATCHET_FAILPOINT_FILE, and that file holds the
-point's name and a signal (`lake.publish.before_commit SIGKILL`): then the file is deleted, so that a point fires once,
-and the process sends itself that signal. SIGSTOP holds it until somebody sends SIGCONT.
+point's name, a signal and how often to pass it by first (`lake.datasets.before_commit SIGKILL 0`): then the file is
+deleted, so that it fires once, and the process sends itself that signal. SIGSTOP holds it until somebody sends SIGCONT.
+A file named by RATCHET_FAILPOINT_LOG gets a line for each point passed: how a test learns which there are.
 """
 
 from __future__ import annotations
@@ -11,25 +12,42 @@ import os
 import signal
 from pathlib import Path
 
+TABLES = ("quality", "history", "quarantine", "refused", "datasets", "predictions", "drift")  # kinds of lake tables
 FAILPOINTS = {
-    "lake.publish.before_commit": "rows are ready, the table is as it was",
-    "lake.publish.after_commit": "the table has a new version that nobody has heard of",
+    **{f"lake.{kind}.before_commit": f"rows of {kind} are ready, the table is as it was" for kind in TABLES},
+    **{f"lake.{kind}.after_commit": f"{kind} has a new version that nobody has heard of" for kind in TABLES},
+    "lake.before_delete": "a file that no reader needs is about to go, others may be gone",
+    "forget.file_rewritten": "a drop without the rows is there, the manifest still names the one with them",
+    "forget.manifest_replaced": "the manifest names the drop without the rows, the one with them is still there",
+    "forget.file_deleted": "of a day's files with the rows one is gone",
+    "forget.snapshot_deleted": "of a training snapshot's files one is gone",
+    "storage.before_write": "an object is about to be put, what lies there is as it was",
+    "storage.before_rename": "an object's bytes are in its folder, under a name that nobody reads",
+    "storage.after_write": "an object is there, what would tell of it isn't",
+    "ledger.begin.before_commit": "the key is there, the ledger isn't",
+    "ledger.begin.after_commit": "the ledger is there, its head file isn't",
+    "ledger.before_commit": "rows and event are written, not committed",
+    "ledger.after_commit": "committed, the head file does not know it yet",
 }
 
 
 def failpoint(name: str) -> None:
     """Fires the point if it is armed. KeyError for a name that FAILPOINTS doesn't list."""
     _known(name)
+    if passed := os.environ.get("RATCHET_FAILPOINT_LOG"):
+        with open(passed, "a") as log:
+            log.write(f"{name}\n")
     armed = os.environ.get("RATCHET_FAILPOINT_FILE")
     if armed and Path(armed).exists():
         _fire(name, Path(armed))
 
 
-def arm(file: Path, name: str, sent: signal.Signals) -> None:
-    """Arms one point, for processes whose RATCHET_FAILPOINT_FILE is `file`."""
+def arm(file: Path, name: str, sent: signal.Signals, skip: int = 0) -> None:
+    """Arms one point, for processes whose RATCHET_FAILPOINT_FILE is `file`: it fires when it is passed the `skip` + 1st
+    time."""
     _known(name)
     unfinished = file.with_suffix(".new")
-    unfinished.write_text(f"{name} {sent.name}")
+    unfinished.write_text(f"{name} {sent.name} {skip}")
     unfinished.rename(file)
 
 
@@ -40,10 +58,13 @@ def _known(name: str) -> None:
 
 def _fire(name: str, armed: Path) -> None:
     try:
-        wanted, sent = armed.read_text().split()
+        wanted, sent, skip = armed.read_text().split()
         if wanted != name:
             return
         armed.unlink()
     except FileNotFoundError:  # another process was quicker
         return
-    os.kill(os.getpid(), signal.Signals[sent])
+    if int(skip):
+        arm(armed, name, signal.Signals[sent], int(skip) - 1)
+    else:
+        os.kill(os.getpid(), signal.Signals[sent])

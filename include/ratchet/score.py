@@ -15,6 +15,7 @@ from ratchet.snapshot import build_inputs
 if TYPE_CHECKING:
     from ratchet.lake import Lake
     from ratchet.ledger import Champion
+    from ratchet.published import Published
     from ratchet.specs import DatasetSpec, ModelSpec
 
 
@@ -58,30 +59,34 @@ def score_frame(estimator, inputs: pd.DataFrame, spec: ModelSpec) -> pd.Series:
 def score_days(
     spec: ModelSpec,
     dataset_specs: Mapping[str, DatasetSpec],
-    lake: Lake,
+    published: Published,
     estimator,
     champion: Champion,
     inputs_digests: Mapping[str, str],
     *,
+    read_at: int | None = None,
     as_of: str | None = None,
     scored_at: datetime | None = None,
 ) -> Iterator[ScoredDay]:
     """Score event days with the champion; publish each as one partition of predictions/<model>; yield it when it is.
 
     inputs_digests: {day: digest of the partitions that its features come from}. A partition that holds this digest and
-    the champion's version already is left as it is. Columns written: the scored dataset's key, day, score,
-    model_version, model_digest, scored_at (UTC; now by default), inputs_digest. Inputs are those known as of `as_of`
-    (default: all in the lake), from the same function as training. Raises EmptyWindowError for a day without rows.
+    the champion's version already is left as it is. `read_at`: the table's state before the champion was looked up;
+    raises ConflictError when another run has written such a partition since: whoever was overtaken changes nothing.
+    Columns written: the scored dataset's key, day, score, model_version, model_digest, scored_at (UTC; now by default),
+    inputs_digest. Inputs are those known as of `as_of` (default: all), from the same function as training. Raises
+    EmptyWindowError for a day without rows.
     """
     if not inputs_digests:
         return
-    table = f"predictions/{spec.name}"
+    lake, table = published.lake, f"predictions/{spec.name}"
+    read_at = lake.state(table) if read_at is None else read_at
     there = _published(lake, table, min(inputs_digests), max(inputs_digests))
     scored_at = pd.Timestamp(scored_at or datetime.now(UTC)).as_unit("us")
     todo = [d for d in sorted(inputs_digests) if there.get(d, ())[:2] != (inputs_digests[d], champion.version)]
     inputs = {}
     for first, last in _stretches(todo):
-        stretch = build_inputs(spec, dataset_specs, lake, first, last, as_of)
+        stretch = build_inputs(spec, dataset_specs, published, first, last, as_of)
         inputs |= {day: rows.reset_index(drop=True) for day, rows in stretch.groupby("day")}
     key = dataset_specs[spec.scored_dataset].key
     for day in sorted(inputs_digests):
@@ -103,7 +108,8 @@ def score_days(
             inputs_digest=inputs_digests[day],
         )
         facts = {"model_version": champion.version, "inputs_digest": inputs_digests[day]}
-        yield ScoredDay(day, len(predictions), lake.publish(table, day, predictions, facts), unchanged=False)
+        version = lake.publish(table, day, predictions, facts, read_at=read_at)
+        yield ScoredDay(day, len(predictions), version, unchanged=False)
 
 
 def _published(lake: Lake, table: str, first: str, last: str) -> dict[str, tuple[str, int, int]]:

@@ -1,13 +1,15 @@
 """Where things are and how to reach them: one frozen object, read from the environment once.
 
 `RATCHET_HOME` (the repository by default) holds specs and suites; `RATCHET_VAR` (`$RATCHET_HOME/var`) holds all
-run-time state. The ledger's address and key come from the deployment's environment, never from an Airflow Connection.
+run-time state, save landing zone and lake where `RATCHET_STORAGE` puts them elsewhere: a folder, or s3://bucket/prefix.
+The ledger's address and key, and what opens the storage, come from the deployment's environment, never from an Airflow
+Connection.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,10 +18,11 @@ from pathlib import Path
 class Settings:
     home: Path
     var: Path
-    ledger_url: str
+    ledger_url: str = field(repr=False)  # it may hold a password
     ledger_key_file: Path
     ledger_head_file: Path
     mlflow_tracking_uri: str
+    storage: str | None = field(default=None, repr=False)  # None: `var`. Some put credentials into addresses
 
     @property
     def dataset_specs(self) -> Path:
@@ -37,14 +40,6 @@ class Settings:
     def lock_file(self) -> Path:
         return self.home / "requirements.lock"
 
-    @property
-    def landing(self) -> Path:
-        return self.var / "landing"
-
-    @property
-    def lake(self) -> Path:
-        return self.var / "lake"
-
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
@@ -58,4 +53,5 @@ def get_settings() -> Settings:
         ledger_key_file=Path(os.environ.get("RATCHET_LEDGER_KEY_FILE") or var / "secrets" / "ledger.key"),
         ledger_head_file=Path(os.environ.get("RATCHET_LEDGER_HEAD_FILE") or var / "secrets" / "ledger.head"),
         mlflow_tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{var / 'mlflow' / 'mlflow.db'}",
+        storage=os.environ.get("RATCHET_STORAGE") or None,
     )

@@ -1,15 +1,17 @@
 """The exact input of a training run, and of scoring: the same function builds both, so they can't drift apart.
 
-Point in time: only rows with known_at before the end of the as-of day are read (each dataset in its own zone).
-Which of them a row may see (weather observed two hours before its departure) is for the feature function to keep.
-What a snapshot *is* is the digest of its content; table versions, drops and windows say where it came from.
+Point in time: each day of each dataset is read as it was known before the end of the as-of day (in the dataset's zone):
+the newest revision delivered by then, whatever corrections have come since. Which of the rows another row may see
+(weather observed two hours before its departure) is for the feature function to keep.
+What a snapshot *is* is the digest of its content; revisions, drops and windows say where it came from.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,21 +21,24 @@ import pandas as pd
 
 from ratchet.days import days_between, shift_day
 from ratchet.digests import frame_digest
-from ratchet.errors import EmptyWindowError, ParameterError, SpecError, UnknownNameError
+from ratchet.errors import EmptyWindowError, NotStoredError, ParameterError, SpecError, UnknownNameError
 from ratchet.feature_functions import load_function
+from ratchet.storage import Storage, open_storage
 from ratchet.windows import TrainingWindows, known_before
 
 if TYPE_CHECKING:
-    from ratchet.lake import Lake
+    from ratchet.published import Published
     from ratchet.specs import ColumnType, DatasetSpec, ModelSpec
 
 _DTYPES: dict[ColumnType, str] = {
     "string": "str",
-    "int64": "int64",
+    "int64": "Int64",
     "float64": "float64",
-    "bool": "bool",
+    "bool": "boolean",
     "timestamp": "datetime64[us, UTC]",
 }
+_FRAME, _MANIFEST = "frame.parquet", "manifest.json"
+_MAX_BYTES = 4 * 1024**3  # of what a training holds in memory anyway
 _PUBLISHED = {"day": "string", "known_at": "timestamp", "drop_sha256": "string"}
 
 
@@ -41,7 +46,7 @@ _PUBLISHED = {"day": "string", "known_at": "timestamp", "drop_sha256": "string"}
 class Snapshot:
     """`frame`: key columns of the scored dataset, day, window ("train", "validate", "judge"), features, label (0/1),
     in order of day and key. `manifest` (goes through JSON): model, digest, as_of, windows {name: [first, last]}, rows
-    {name: count}, left_out {reason: count}, tables {table: version}, drops {dataset: [[day, sha256], ...]}."""
+    {name: count}, left_out {reason: count}, partitions {dataset: {day: [revision, digest, drop_sha256]}}."""
 
     frame: pd.DataFrame
     manifest: dict
@@ -52,10 +57,14 @@ class Snapshot:
 
 
 def take_snapshot(
-    spec: ModelSpec, dataset_specs: Mapping[str, DatasetSpec], lake: Lake, as_of: str, windows: TrainingWindows
+    spec: ModelSpec,
+    dataset_specs: Mapping[str, DatasetSpec],
+    published: Published,
+    as_of: str,
+    windows: TrainingWindows,
 ) -> Snapshot:
     """The labelled rows of the windows, as known as of a day. Raises EmptyWindowError for a window without any."""
-    source = _Source(dataset_specs, lake, as_of)
+    source = _Source(dataset_specs, published, as_of)
     inputs = _build_inputs(spec, source, windows.first, windows.last)
     outcomes = source.read(spec.outcome_dataset, windows.first, windows.last)
     key = source.spec(spec.scored_dataset).key
@@ -79,8 +88,7 @@ def take_snapshot(
         "windows": windows.as_dict(),
         "rows": rows,
         "left_out": _left_out(inputs, outcomes, frame, key) | {"not_known_yet": source.not_known_yet},
-        "tables": source.versions,
-        "drops": source.drops,
+        "partitions": source.partitions,
     }
     return Snapshot(frame, manifest)
 
@@ -88,78 +96,78 @@ def take_snapshot(
 def build_inputs(
     spec: ModelSpec,
     dataset_specs: Mapping[str, DatasetSpec],
-    lake: Lake,
+    published: Published,
     first: str,
     last: str,
     as_of: str | None = None,
 ) -> pd.DataFrame:
     """Key columns, day and features of every row of the scored dataset from `first` to `last`, in order of day and key.
 
-    As known as of a day, or (None) as the lake stands. A day's rows come out the same whatever other days are asked
+    As known as of a day, or (None) as it is known now. A day's rows come out the same whatever other days are asked
     for with it. Raises SpecError where the feature function breaks its promise.
     """
-    return _build_inputs(spec, _Source(dataset_specs, lake, as_of), first, last)
+    return _build_inputs(spec, _Source(dataset_specs, published, as_of), first, last)
 
 
 def read_labels(
     spec: ModelSpec,
     dataset_specs: Mapping[str, DatasetSpec],
-    lake: Lake,
+    published: Published,
     first: str,
     last: str,
     as_of: str | None = None,
 ) -> pd.DataFrame:
     """Key columns of the scored dataset and `label` (0/1), for every outcome known as of a day."""
-    source = _Source(dataset_specs, lake, as_of)
+    source = _Source(dataset_specs, published, as_of)
     return _labels(spec, source.read(spec.outcome_dataset, first, last), source.spec(spec.scored_dataset).key)
 
 
-def save_snapshot(snapshot: Snapshot, root: Path) -> Path:
-    """Write the snapshot under <root>/snapshots/<model>/<digest>/ and return that folder; manifest.json comes last.
+def save_snapshot(snapshot: Snapshot, root: Storage | Path) -> str:
+    """Write the snapshot to snapshots/<model>/<digest>/ of the lake's storage; manifest.json comes last. Returns the
+    address of that folder.
 
     A folder that has its manifest is complete and is left as it is.
     """
-    folder = _folder(root, snapshot.manifest["model"], snapshot.digest)
-    if (folder / "manifest.json").exists():
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{os.getpid()}.partial"
-    snapshot.frame.to_parquet(partial, index=False)
-    os.replace(partial, folder / "frame.parquet")
-    partial.write_text(json.dumps(snapshot.manifest, indent=1, sort_keys=True), "utf-8")
-    os.replace(partial, folder / "manifest.json")
-    return folder
+    storage, folder = open_storage(root), _folder(snapshot.manifest["model"], snapshot.digest)
+    if storage.look(f"{folder}/{_MANIFEST}") is None:
+        with tempfile.TemporaryDirectory() as local:
+            frame = Path(local) / _FRAME
+            snapshot.frame.to_parquet(frame, index=False)
+            storage.write(f"{folder}/{_FRAME}", frame)
+        storage.write(f"{folder}/{_MANIFEST}", json.dumps(snapshot.manifest, indent=1, sort_keys=True).encode())
+    return storage.address(folder)
 
 
-def load_snapshot(root: Path, model: str, digest: str) -> Snapshot:
+def load_snapshot(root: Storage | Path, model: str, digest: str) -> Snapshot:
     """The snapshot with that digest. Raises UnknownNameError if there is none, ParameterError if its content is not
     what its digest says."""
-    folder = _folder(root, model, digest)
-    if not (folder / "manifest.json").exists():
+    storage, folder = open_storage(root), _folder(model, digest)
+    try:
+        manifest = storage.read(f"{folder}/{_MANIFEST}", _MAX_BYTES)
+        frame = pd.read_parquet(io.BytesIO(storage.read(f"{folder}/{_FRAME}", _MAX_BYTES)))
+    except NotStoredError as error:
         raise UnknownNameError(
             f"no snapshot {digest[:12]} of {model}",
-            where=folder,
+            where=storage.address(folder),
             hint="take it again: run train_evaluate as of that day",
-        )
-    frame = pd.read_parquet(folder / "frame.parquet")
+        ) from error
     if (seen := frame_digest(frame)) != digest:
         raise ParameterError(
             "a snapshot that isn't what its name says",
             seen=seen,
             expected=digest,
-            where=folder,
+            where=storage.address(folder),
             hint="the file was altered: move the folder away and run train_evaluate again",
         )
-    return Snapshot(frame, json.loads((folder / "manifest.json").read_text("utf-8")))
+    return Snapshot(frame, json.loads(manifest))
 
 
 class _Source:
-    """Datasets of the lake as known as of a day, each read at one version, noting what was read."""
+    """Datasets as known as of a day, noting what was read."""
 
-    def __init__(self, dataset_specs: Mapping[str, DatasetSpec], lake: Lake, as_of: str | None) -> None:
-        self._specs, self._lake, self._as_of = dataset_specs, lake, as_of
-        self.versions: dict[str, int | None] = {}
-        self.drops: dict[str, list[list[str]]] = {}
+    def __init__(self, dataset_specs: Mapping[str, DatasetSpec], published: Published, as_of: str | None) -> None:
+        self._specs, self._published, self._as_of = dataset_specs, published, as_of
+        self.partitions: dict[str, dict[str, list]] = {}
         self.not_known_yet = 0
 
     def spec(self, dataset: str) -> DatasetSpec:
@@ -173,19 +181,16 @@ class _Source:
 
     def read(self, dataset: str, first: str | None, last: str) -> pd.DataFrame:
         """The dataset's rows of these event days that were known; its columns and types even when there are none."""
-        spec, table = self.spec(dataset), f"datasets/{dataset}"
-        version = self.versions.setdefault(table, self._lake.version(table))
-        frame = self._lake.read(table, first, last, version=version)
+        spec = self.spec(dataset)
+        before = known_before(self._as_of, spec.zone) if self._as_of is not None else None
+        frame, revisions, not_known_yet = self._published.read(dataset, first, last, before)
+        self.not_known_yet += not_known_yet
+        self.partitions[dataset] = {one.day: [one.revision, one.digest, one.drop_sha256] for one in revisions}
         if frame.empty:
             types = {**spec.columns, **_PUBLISHED}
             return pd.DataFrame({name: pd.Series(dtype=_DTYPES[kind]) for name, kind in types.items()})
-        if self._as_of is not None:
-            known = frame["known_at"] < known_before(self._as_of, spec.zone)
-            self.not_known_yet += int((~known).sum())
-            frame = frame[known]
-        drops = frame[["day", "drop_sha256"]].drop_duplicates().sort_values(["day", "drop_sha256"])
-        self.drops[dataset] = drops.to_numpy().tolist()
-        return frame.reset_index(drop=True)
+        absent = {name: pd.Series(dtype=_DTYPES[kind]) for name, kind in spec.columns.items() if name not in frame}
+        return frame.assign(**{name: empty.reindex(frame.index) for name, empty in absent.items()})
 
 
 def _build_inputs(spec: ModelSpec, source: _Source, first: str, last: str) -> pd.DataFrame:
@@ -278,7 +283,7 @@ def _window_of(day: pd.Series, windows: TrainingWindows) -> pd.Series:
     return day.map(names).astype("str")
 
 
-def _folder(root: Path, model: str, digest: str) -> Path:
+def _folder(model: str, digest: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", model) or not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ParameterError(
             "not a snapshot's name",
@@ -286,4 +291,4 @@ def _folder(root: Path, model: str, digest: str) -> Path:
             expected="a model's name and a sha256 in hex",
             hint="take the digest from the training run",
         )
-    return Path(root) / "snapshots" / model / digest
+    return f"snapshots/{model}/{digest}"

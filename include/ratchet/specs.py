@@ -21,17 +21,33 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}\z")]
 RESERVED_COLUMNS = frozenset({"day", "known_at", "drop_sha256", "recipe", "line"})
 Cron = Annotated[str, AfterValidator(lambda value: _checked_cron(value))]
 ColumnType = Literal["string", "int64", "float64", "bool", "timestamp"]
+Policy = Literal["allow", "warn", "refuse"]
 
 
 class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
 
+class SchemaPolicy(Strict):
+    """What to do when the columns of a drop are other than the spec's. `warn` does as `allow`, on record.
+
+    `added`: unknown columns are left out. `removed`: a missing one is read as nulls, if it may be empty. `renamed`: one
+    under a name in `renames` is read as the column. `retyped`: what can be read without loss (`12.0` as 12) is.
+    """
+
+    added: Policy = "warn"
+    removed: Policy = "refuse"
+    renamed: Policy = "warn"
+    retyped: Policy = "refuse"
+
+
 class DatasetSpec(Strict):
     """A validated table in the lake, partitioned by event day in `time_zone`.
 
     `columns` are those of a drop, in any order; `timestamp` means an ISO-8601 instant with offset, kept as UTC.
-    `key` is what makes a row unique in its partition. Suite: great_expectations/expectations/<name>.json.
+    `key` is what makes a row unique in its partition. `may_be_empty`: columns that a drop may have no value in.
+    `renames`: columns by the names they had. `personal`: columns whose values are replaced by pseudonyms when a drop
+    is read. Suite: great_expectations/expectations/<name>.json.
     """
 
     name: Name
@@ -42,6 +58,10 @@ class DatasetSpec(Strict):
     starts: str  # first event day, ISO date: the DAG's start_date
     key: list[str] = Field(min_length=1)
     columns: dict[str, ColumnType] = Field(min_length=1)
+    may_be_empty: list[str] = []
+    personal: list[str] = []
+    schema_policy: SchemaPolicy = SchemaPolicy()
+    renames: dict[str, str] = {}
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
     tags: list[str] = []
 
@@ -66,6 +86,20 @@ class DatasetSpec(Strict):
             raise ValueError(f"key columns {sorted(missing)} are not in columns")
         if taken := RESERVED_COLUMNS & set(self.columns):
             raise ValueError(f"columns {sorted(taken)} are those that every published row gets: rename yours")
+        return self
+
+    @model_validator(mode="after")
+    def _speaks_of_its_columns(self) -> DatasetSpec:
+        named = {"may_be_empty": self.may_be_empty, "personal": self.personal, "renames": self.renames.values()}
+        for what, names in named.items():
+            if missing := set(names) - set(self.columns):
+                raise ValueError(f"{what} names {sorted(missing)}, which are not in columns")
+        if both := set(self.may_be_empty) & set(self.key):
+            raise ValueError(f"key columns {sorted(both)} can't be empty: take them out of may_be_empty")
+        if other := sorted(name for name in self.personal if self.columns[name] != "string"):
+            raise ValueError(f"personal columns {other} are not strings, as pseudonyms are")
+        if both := set(self.renames) & set(self.columns):
+            raise ValueError(f"renames has {sorted(both)}, which are in columns under that name")
         return self
 
     @property
@@ -110,11 +144,12 @@ class Approval(Strict):
 
 
 class RetrainWhen(Strict):
-    """When check_drift files a retrain request, and how often the broker lets one through."""
+    """When a retrain request is filed, and how often the broker lets one through."""
 
     schedule: Cron | None = None  # in UTC: a request by the calendar; None: never
     drifted_share: float | None = Field(default=0.5, gt=0, le=1)  # share of watched columns that drifted
     metric_falls_by: float | None = Field(default=0.03, gt=0, le=1)  # below the judge window's value
+    corrected_days: int | None = Field(default=None, ge=1)  # of the champion's outcomes, corrected since; None: never
     cool_down_days: int = Field(default=7, ge=0)  # in data time (as-of)
 
 

@@ -79,8 +79,9 @@ def test_every_dag_of_the_design_is_there_and_imports(described):
     datasets = [path.stem for path in (REPO / "include" / "datasets").glob("*.yaml")]
     models = [path.stem for path in (REPO / "include" / "models").glob("*.yaml")]
     kinds = ("retrain", "train_evaluate", "promote", "rollback", "score", "check_drift")
-    wanted = {f"{name}.ingest_validate" for name in datasets} | {f"{name}.{kind}" for name in models for kind in kinds}
-    assert set(described["dags"]) == wanted | {"ratchet.dispatch"}
+    wanted = {f"{name}.{kind}" for name in datasets for kind in ("ingest_validate", "readmit")}
+    wanted |= {f"{name}.{kind}" for name in models for kind in kinds}
+    assert set(described["dags"]) == wanted | {"ratchet.dispatch", "ratchet.upkeep"}
 
 
 def test_parsing_loads_no_heavy_library(described):

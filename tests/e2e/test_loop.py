@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import pandas as pd
 import pytest
 
 from local_stack.errors import StackError
@@ -107,7 +109,7 @@ def test_k5_work_whose_task_or_scheduler_was_killed_ends_in_success(operator, ra
 
     land_flights(ratchet.drops, day, day)
     armed = Path(stack.client["RATCHET_FAILPOINT_FILE"])
-    arm(armed, "lake.publish.before_commit", signal.SIGKILL if killed == "task" else signal.SIGSTOP)
+    arm(armed, "lake.datasets.before_commit", signal.SIGKILL if killed == "task" else signal.SIGSTOP)
     dag, version = "flights.ingest_validate", ratchet.lake.version("datasets/flights")
     run_id = operator.trigger(dag, conf={"from": day, "to": day})["dag_run_id"]
     until("the failpoint", lambda: not armed.exists())
@@ -225,6 +227,32 @@ def test_a_backfilled_day_is_scored_by_the_champion(operator, ratchet):
     assert len(predictions) == scored.rows == len(ratchet.lake.read("datasets/flights", day, day))
     assert set(predictions["model_version"]) == {ratchet.ledger.champion(MODEL).version}
     assert predictions["score"].between(0, 1).all()
+
+
+def test_d3_a_restated_day_heals_by_readmission_and_is_scored_again_each_time(operator, ratchet):
+    """A correction with two rows that the suite refuses; then the suite turns out to be wrong."""
+    day, ledger = "2013-02-03", ratchet.ledger
+    drop, whole = ratchet.drops.find("flights", day), ledger.partition("flights", day).rows
+    with ratchet.drops.fetched(drop, 10**8) as path:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame.loc[:1, "distance"] = "7000.0"
+    ratchet.drops.write("flights", day, frame, drop.delivered_at + timedelta(days=2), "a correction")
+    operator.run_to_end("flights.ingest_validate")
+    partition = ledger.partition("flights", day)
+    assert (partition.revision, partition.rows, partition.quarantined) == (2, whole - 2, 2)
+    until("the restated day scored again", lambda: ledger.scored(MODEL, day).rows == whole - 2)
+
+    suite = ratchet.suite("flights")
+    suite.write_text(suite.read_text().replace('"max_value": 6000', '"max_value": 8000'))
+    with pytest.raises(StackError, match="40"):
+        operator.trigger("flights.readmit", conf={})
+    run = operator.run_to_end("flights.readmit", conf={"reason": "some fly farther"})
+    told = operator.xcom("flights.readmit", run["dag_run_id"], "readmit_partitions")
+    assert told["published"] == [day]
+    until("the readmitted day scored again", lambda: ledger.scored(MODEL, day).rows == whole)
+    assert ledger.partition("flights", day).actor == "operator"
+    marks = [m for m in ledger.stale(MODEL) if m.kind == "predictions"]
+    assert [(m.actor, m.reason) for m in marks][-1] == ("operator", "some fly farther")
 
 
 def test_too_few_scored_days_to_speak_of_drift_is_an_answer(operator, ratchet):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
@@ -49,6 +49,16 @@ def deployment_in(root: Path) -> Deployment:
             mlflow_tracking_uri=f"sqlite:///{var / 'mlflow' / 'mlflow.db'}",
         )
     )
+
+
+def redeliver(deployment: Deployment, dataset: str, day: str, change, later: timedelta = timedelta(days=30)) -> None:
+    """Delivers the day's drop once more, changed, as a sender does who corrects it."""
+    from ratchet.read_drop import MAX_BYTES, read_drop
+
+    spec, drop = deployment.dataset(dataset), deployment.drops.find(dataset, day)
+    with deployment.drops.fetched(drop, MAX_BYTES) as path:
+        frame = read_drop(path, drop, spec).frame[list(spec.columns)]
+    deployment.drops.write(dataset, day, change(frame), drop.delivered_at + later, "a correction")
 
 
 def train(deployment: Deployment, as_of: str, **request) -> dict:

@@ -8,9 +8,12 @@ champion, and has scored the last two weeks. `succeeded`: version 2, the best of
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from s3_server import BUCKET, S3Server
 from small_loop import (
     FIRST,
     FIRST_AS_OF,
@@ -26,6 +29,7 @@ from small_loop import (
 )
 
 from ratchet.deployment import Deployment
+from ratchet.storage import Storage, open_storage
 
 
 @pytest.fixture(scope="session")
@@ -94,3 +98,31 @@ def as_environment(monkeypatch):
 
     yield describe
     get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One server for all tests; each takes a prefix of its own. Nothing finds it but by `s3_address`."""
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_address(s3_server, monkeypatch) -> str:
+    """A fresh prefix of the server's bucket, with the credentials for it in the environment."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    return f"s3://{BUCKET}/{uuid4().hex}"
+
+
+@pytest.fixture(params=["local", "s3"])
+def storage(request, tmp_path) -> Storage:
+    """An empty storage: a folder, and then a prefix of a real S3 server."""
+    if request.param == "local":
+        return open_storage(tmp_path / "storage")
+    return open_storage(request.getfixturevalue("s3_address"))

@@ -54,7 +54,7 @@ class World:
     def deliver(self, dataset, change, hours_later=0):
         """The real drop of a day, changed."""
         drop = self.landed.find(dataset, "2013-01-01" if dataset == "planes" else "2013-02-11")
-        frame = pd.read_csv(drop.path, dtype="str", keep_default_na=False)
+        frame = pd.read_csv(drop.address, dtype="str", keep_default_na=False)
         at = drop.delivered_at + timedelta(hours=hours_later)
         return self.drops.write(dataset, drop.day, change(frame), at, "test")
 

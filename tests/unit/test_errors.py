@@ -42,5 +42,6 @@ def test_no_error_without_a_way_out():
 @pytest.mark.parametrize("kind", FAMILY)
 def test_only_what_may_pass_by_itself_is_tried_again(kind):
     """The verdict of data, gate or a person stands until somebody acts; what is down or taken may come back."""
-    passing = {"ConflictError", "DriftBrokenError", "LedgerError", "RegistryError", "ValidationBrokenError"}
+    passing = {"ConflictError", "DriftBrokenError", "LedgerError", "RegistryError", "StorageError"}
+    passing |= {"ValidationBrokenError"}
     assert kind.retryable is (kind.__name__ in passing)

@@ -10,7 +10,14 @@ import pytest
 
 from ratchet.digests import frame_digest
 from ratchet.drops import DropStore
-from ratchet.errors import DropError, ParameterError, ValidationBrokenError, ValidationFailedError
+from ratchet.errors import (
+    ConflictError,
+    DropError,
+    LedgerError,
+    ParameterError,
+    ValidationBrokenError,
+    ValidationFailedError,
+)
 from ratchet.ingest import BATCH_DAYS, ingest_days, ingest_new
 from ratchet.lake import Lake
 from ratchet.ledger import open_ledger
@@ -147,7 +154,7 @@ def test_rows_that_fail_go_to_quarantine_with_reason_and_text(world):
         "weight: expect_column_values_to_be_between (max_value 100.0, min_value 0.0)",
         "id is not an int64: 'five'",
     ]
-    assert json.loads(found["row"][0])["weight"] == 999.0 and json.loads(found["row"][1])["id"] == "five"
+    assert json.loads(found["row"][0])["weight"] == "999.0" and json.loads(found["row"][1])["id"] == "five"
     assert set(found["drop_sha256"]) == {drop.sha256}
     assert world.ledger.partition("things", DAYS[0]).quarantined == 2
 
@@ -177,7 +184,7 @@ def test_a_refused_restatement_leaves_the_published_day(world):
     world.deliver(DAYS[0])
     world.ingest(DAYS[0])
     before = frame_digest(world.things())
-    world.deliver(DAYS[0], rows(DAYS[0]).head(1))
+    world.deliver(DAYS[0], rows(DAYS[0]).head(1), hours=2)
     with pytest.raises(ValidationFailedError):
         world.ingest(DAYS[0])
     assert frame_digest(world.things()) == before
@@ -228,14 +235,14 @@ def test_c6_a_day_is_local_also_where_it_has_23_or_25_hours(world, day):
     world.deliver(day, rows(day, seen_at=[first, last] * 4))
     assert world.ingest(day).quarantined == 0
     second = pd.Timedelta(seconds=1)
-    world.deliver(day, rows(day, seen_at=[first, last] * 3 + [first - second, last + second]))
+    world.deliver(day, rows(day, seen_at=[first, last] * 3 + [first - second, last + second]), hours=2)
     assert world.ingest(day).quarantined == 2
 
 
 def test_d3_other_bytes_are_a_restatement_and_the_old_version_stays(world):
     world.deliver(DAYS[0], rows(DAYS[0], weight=[999.0] + [1.0] * 7))
     first = world.ingest(DAYS[0]).table_version
-    world.deliver(DAYS[0], rows(DAYS[0], weight=2.0))
+    world.deliver(DAYS[0], rows(DAYS[0], weight=2.0), hours=2)
     report = world.ingest(DAYS[0])
     assert report.published == DAYS[:1] and set(world.things()["weight"]) == {2.0}
     assert len(world.lake.read("quarantine/things")) == 0
@@ -243,13 +250,21 @@ def test_d3_other_bytes_are_a_restatement_and_the_old_version_stays(world):
     assert len(world.lake.read("datasets/things", version=first)) == 7
 
 
-def test_another_suite_publishes_anew_and_a_remark_does_not(world):
+def test_another_suite_checks_anew_and_what_comes_out_the_same_is_not_written_again(world):
     world.deliver(DAYS[0])
-    world.ingest(DAYS[0])
+    world.deliver(DAYS[1], rows(DAYS[1], weight=[150.0] + [1.0] * 7))
+    version = world.ingest().table_version
     world.write_suite([{**EXPECTATIONS[0], "meta": {"why": "because"}}, *EXPECTATIONS[1:]])
-    assert world.ingest(DAYS[0]).unchanged == DAYS[:1]
-    world.write_suite(EXPECTATIONS[:-1])
-    assert world.ingest(DAYS[0]).published == DAYS[:1]
+    assert world.ingest().unchanged == DAYS[:2]
+    weight = {"type": EXPECTATIONS[1]["type"], "kwargs": {"column": "weight", "min_value": 0, "max_value": 200}}
+    world.write_suite([EXPECTATIONS[0], weight, *EXPECTATIONS[2:]])
+    report = world.ingest()
+    assert (report.published, report.confirmed, report.table_version) == (DAYS[1:2], DAYS[:1], version + 1)
+    assert len(world.things(DAYS[1])) == 8 and len(world.lake.read("quarantine/things")) == 0
+    revisions = world.ledger.partition_revisions("things")
+    assert [p.table_version for p in revisions[DAYS[0]]] == [version, version]
+    assert len({p.digest for p in revisions[DAYS[0]]}) == 1 and len({p.digest for p in revisions[DAYS[1]]}) == 2
+    assert world.ingest().unchanged == DAYS[:2]
 
 
 def test_k1_a_record_lost_between_lake_and_ledger_is_made_up_for(world):
@@ -263,12 +278,61 @@ def test_k1_a_record_lost_between_lake_and_ledger_is_made_up_for(world):
     assert world.lake.version("datasets/things") == version
 
 
-def test_a_lake_that_was_reset_is_filled_again(world, tmp_path):
+def test_a_lake_that_is_older_than_the_ledger_s_record_is_refused(world, tmp_path):
     world.deliver(DAYS[0])
     world.ingest(DAYS[0])
     world.lake = Lake(tmp_path / "new lake")
-    assert world.ingest(DAYS[0]).published == DAYS[:1]
-    assert world.ledger.partition("things", DAYS[0]).revision == 1
+    with pytest.raises(LedgerError, match="restore lake and ledger from the same time"):
+        world.ingest(DAYS[0])
+
+
+@pytest.mark.parametrize("table", ["quality", "datasets"])
+def test_k6_a_run_that_was_overtaken_changes_nothing(world, monkeypatch, table):
+    """The first attempt stops just before it writes; a replacement takes the corrected drop; the first one wakes."""
+    world.deliver(DAYS[0])
+    world.deliver(DAYS[1])
+    publish_days, woken = Lake.publish_days, []
+
+    def wakes_late(lake, name, *args, **kwargs):
+        if name == f"{table}/things" and not woken:
+            woken.append(True)
+            world.deliver(DAYS[0], rows(DAYS[0], weight=9.0), hours=2)
+            assert world.ingest().published == DAYS[:2]
+        return publish_days(lake, name, *args, **kwargs)
+
+    monkeypatch.setattr(Lake, "publish_days", wakes_late)
+    with pytest.raises(ConflictError, match="written by another run meanwhile"):
+        world.ingest()
+    assert set(world.things(DAYS[0])["weight"]) == {9.0}
+    assert [len(r) for r in world.ledger.partition_revisions("things").values()] == [1, 1]
+    assert world.ingest().unchanged == DAYS[:2]
+
+
+def test_a_correction_has_to_be_newer_than_what_it_corrects(world):
+    world.deliver(DAYS[0], hours=5)
+    world.ingest(DAYS[0])
+    for hours in (5, 4):
+        world.deliver(DAYS[0], rows(DAYS[0], weight=hours + 2.0), hours=hours)
+        with pytest.raises(DropError, match="other than the one published, and not newer"):
+            world.ingest(DAYS[0])
+    assert set(world.things()["weight"]) == {1.5}
+
+
+def test_a_refused_drop_is_not_tried_again_every_night(world):
+    world.deliver(DAYS[0], rows(DAYS[0], weight=999.0))
+    world.deliver(DAYS[1])
+    with pytest.raises(ValidationFailedError):
+        world.ingest_new()
+    report = world.ingest_new()
+    assert (report.status, report.refused_before) == ("nothing new", DAYS[:1])
+    (refusal,) = world.ledger.refusals("things")
+    assert (refusal.day, "8 of 8" in refusal.reasons[0]) == (DAYS[0], True)
+    assert world.lake.read("refused/things")["line"].tolist() == list(range(2, 10))
+    with pytest.raises(ValidationFailedError):
+        world.ingest(DAYS[0])
+    world.deliver(DAYS[0], hours=2)
+    assert world.ingest_new().published == DAYS[:1]
+    assert world.lake.days("refused/things") == []
 
 
 def test_a_missing_drop_is_an_error_before_anything_is_written(world):
@@ -276,7 +340,7 @@ def test_a_missing_drop_is_an_error_before_anything_is_written(world):
     with pytest.raises(DropError, match="no drop of things for 1 of the 2 days") as raised:
         world.ingest()
     assert DAYS[1] in str(raised.value)
-    assert not world.lake.root.exists() and world.ledger.partitions("things") == []
+    assert not any(world.lake.storage.list()) and world.ledger.partitions("things") == []
     report = world.ingest(on_missing="skip")
     assert (report.published, report.missing) == (DAYS[:1], DAYS[1:2])
 
@@ -284,7 +348,7 @@ def test_a_missing_drop_is_an_error_before_anything_is_written(world):
 def test_d2_an_unreadable_drop_stops_nothing_else(world):
     for day in DAYS[:3]:
         world.deliver(day)
-    spoilt = world.drops.find("things", DAYS[1]).path
+    spoilt = Path(world.drops.find("things", DAYS[1]).address)
     spoilt.write_bytes(b"not gzip")
     with pytest.raises(DropError, match="isn't what its manifest says") as raised:
         world.ingest(*DAYS[:3])
@@ -298,7 +362,7 @@ def test_ingest_new_takes_new_days_and_restatements(world):
     world.deliver(DAYS[1])
     assert world.ingest_new().published == DAYS[:2]
     assert world.ingest_new().as_dict()["status"] == "nothing new"
-    world.deliver(DAYS[0], rows(DAYS[0], weight=3.0))
+    world.deliver(DAYS[0], rows(DAYS[0], weight=3.0), hours=2)
     world.deliver(DAYS[2])
     assert world.ingest_new().published == [DAYS[0], DAYS[2]]
 

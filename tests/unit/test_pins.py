@@ -52,7 +52,7 @@ def test_every_family_of_candidates_comes_back_from_the_registry_the_same(copy_o
     deployment = deployment_in(make_home(home, **SMALL).parent)
     spec, registry, cache = deployment.model(MODEL), deployment.registry, deployment.settings.var / "cache"
     assert {c.estimator for c in spec.candidates} == {"base_rate", "logistic_regression", "hist_gradient_boosting"}
-    snapshot = load_snapshot(deployment.settings.lake, MODEL, deployment.ledger.challenger(MODEL, 1).snapshot)
+    snapshot = load_snapshot(deployment.lake.storage, MODEL, deployment.ledger.challenger(MODEL, 1).snapshot)
     judged = snapshot.frame.query("window == 'judge'")
     for number, candidate in enumerate(spec.candidates):
         run = workflow.train_candidate(deployment, MODEL, snapshot.digest, candidate.name)

@@ -44,6 +44,8 @@ def test_an_unknown_key_is_refused_at_every_level(path):
     with pytest.raises(ValidationError, match=path.split(".")[-1]):
         ModelSpec.model_validate(changed(spec, path, 1))
     with pytest.raises(ValidationError, match="surprise"):
+        DatasetSpec.model_validate({**DATASET, "schema_policy": {"surprise": "warn"}})
+    with pytest.raises(ValidationError, match="surprise"):
         DatasetSpec.model_validate({**DATASET, "surprise": 1})
 
 
@@ -74,6 +76,14 @@ def test_a_name_is_plain_small_letters(name):
         ("columns.year", "integer"),
         ("columns.known_at", "timestamp"),
         ("max_quarantined_share", 1.5),
+        ("may_be_empty", ["wings"]),
+        ("may_be_empty", ["tailnum"]),  # the key
+        ("personal", ["wings"]),
+        ("personal", ["year"]),  # no string
+        ("schema_policy", {"added": "ignore"}),
+        ("schema_policy", {"reordered": "warn"}),
+        ("renames", {"tail_number": "wings"}),
+        ("renames", {"model": "tailnum"}),  # a column itself
     ],
 )
 def test_a_dataset_that_can_not_be_is_refused(path, value):

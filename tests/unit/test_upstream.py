@@ -16,7 +16,7 @@ def landed(tmp_path_factory):
 
 def rows(drops, dataset, day):
     times = ["sched_dep_at", "sched_arr_at", "landed_at", "observed_at"]
-    frame = pd.read_csv(drops.find(dataset, day).path)
+    frame = pd.read_csv(drops.find(dataset, day).address)
     return frame.assign(**{name: pd.to_datetime(frame[name], utc=True) for name in times if name in frame})
 
 

@@ -22,6 +22,7 @@ from small_loop import (
     make_home,
     place,
     promote,
+    redeliver,
     train,
 )
 
@@ -56,7 +57,7 @@ from ratchet.workflow.training import (
 
 def state(deployment) -> dict:
     """All that a step may change: the chain, every file of the lake, the versions and where the alias points."""
-    lake = deployment.settings.lake
+    lake = deployment.settings.var / "lake"
     return {
         "events": [event.hash for event in deployment.ledger.events()],
         "lake": sorted(str(path.relative_to(lake)) for path in lake.rglob("*") if path.is_file()),
@@ -139,26 +140,28 @@ def test_a_challenger_is_put_forward_only_from_finished_candidates(copy_of, take
         take_training_snapshot(deployment, MODEL, "b999999", "run")
 
 
-def test_a_snapshot_holds_nothing_that_was_not_known_in_time(copy_of, taken_in):
-    """Weather of the two hours before a departure, and outcomes that came after the as-of day, both planted."""
+def test_c6_a_snapshot_holds_nothing_that_was_not_known_in_time(copy_of, taken_in):
+    """Planted: weather of the two hours before a departure, and a correction of outcomes after the as-of day."""
     deployment = copy_of(taken_in)
-    lake = deployment.lake
     noon = pd.Timestamp("2013-01-05 12:00", tz="America/New_York")
-    weather = lake.read("datasets/weather", "2013-01-05", "2013-01-05")
-    weather.loc[weather["observed_at"] == noon, "temp"] = 999.0
-    lake.publish("datasets/weather", "2013-01-05", weather, {})
-    outcomes = lake.read("datasets/outcomes", "2013-01-06", "2013-01-06")
-    late = outcomes["carrier"] == "UA"
-    outcomes.loc[late, "known_at"] = pd.Timestamp("2013-01-18 06:00", tz="UTC")  # an hour after the 17th ended
-    lake.publish("datasets/outcomes", "2013-01-06", outcomes, {})
+    hot = {"change": lambda frame: frame.assign(temp=frame["temp"].mask(frame["observed_at"] == noon, 99.0))}
+    redeliver(deployment, "weather", "2013-01-05", **hot, later=timedelta(hours=1))
+    corrected = {
+        "change": lambda frame: frame.assign(arr_delay=frame["arr_delay"].mask(frame["carrier"] == "UA", 99.0))
+    }
+    hour_after_as_of = timedelta(days=10, hours=2)
+    redeliver(deployment, "outcomes", "2013-01-06", **corrected, later=hour_after_as_of)
+    for dataset in ("weather", "outcomes"):
+        assert ingest_partitions(deployment, dataset)["published"]
 
     batch = ask_to_retrain(deployment, as_of=FIRST_AS_OF)["batch"]
     taken = take_training_snapshot(deployment, MODEL, batch, "run")
-    frame = load_snapshot(deployment.settings.lake, MODEL, taken["snapshot"]).frame
-    planted = frame.loc[frame["temp"] == 999.0, "sched_dep_at"]
+    frame = load_snapshot(deployment.lake.storage, MODEL, taken["snapshot"]).frame
+    planted = frame.loc[frame["temp"] == 99.0, "sched_dep_at"]
     assert len(planted) and planted.min() >= noon + timedelta(hours=2)
-    assert late.any() and not (frame[frame["day"] == "2013-01-06"]["carrier"] == "UA").any()
-    assert taken["left_out"]["not_known_yet"] == late.sum()
+    united = frame[(frame["day"] == "2013-01-06") & (frame["carrier"] == "UA")]
+    assert 0 < united["label"].mean() < 1
+    assert deployment.ledger.partition("outcomes", "2013-01-06").revision == 2
 
 
 @pytest.mark.parametrize(

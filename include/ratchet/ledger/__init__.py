@@ -11,20 +11,26 @@ from ratchet.ledger.approvals import Approvals
 from ratchet.ledger.audit import Audit
 from ratchet.ledger.chain import Chain, open_chain
 from ratchet.ledger.challengers import Challengers
+from ratchet.ledger.erasures import Erasures
 from ratchet.ledger.partitions import Partitions, Watched
 from ratchet.ledger.promotion import Promotion
 from ratchet.ledger.requests import Requests
+from ratchet.ledger.staleness import Staleness
 from ratchet.ledger.values import (
     Approval,
     Batch,
     Challenger,
     Champion,
     Check,
+    Erasure,
     Event,
     Partition,
+    Refusal,
     Request,
     RequestOutcome,
     Scored,
+    SnapshotRecord,
+    Stale,
     Verdict,
     VerifyReport,
 )
@@ -36,19 +42,23 @@ __all__ = [
     "Challenger",
     "Champion",
     "Check",
+    "Erasure",
     "Event",
     "Ledger",
     "Partition",
+    "Refusal",
     "Request",
     "RequestOutcome",
     "Scored",
+    "SnapshotRecord",
+    "Stale",
     "Verdict",
     "VerifyReport",
     "open_ledger",
 ]
 
 
-class Ledger(Partitions, Watched, Requests, Challengers, Approvals, Promotion, Audit):
+class Ledger(Partitions, Watched, Staleness, Erasures, Requests, Challengers, Approvals, Promotion, Audit):
     """One ledger; safe to share between threads and to carry across a fork. Every method is one transaction.
 
     Any of them raises LedgerError when the database can't be reached; a writing one also when the chain no longer

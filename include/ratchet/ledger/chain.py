@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, Table, insert, inspect, select
 
 from ratchet.digests import canonical_json
 from ratchet.errors import LedgerError
+from ratchet.failpoints import failpoint
 from ratchet.ledger.database import Database
 from ratchet.ledger.head import Head, HeadFile, lock_beside, make_key, read_key
 from ratchet.ledger.plain import instant_text, plain
@@ -71,8 +72,11 @@ class Chain:
             before = self._head(connection)
             transaction = Transaction(connection, self._key, before, actor or self.actor)
             yield transaction
+            if transaction.head != before:
+                failpoint("ledger.before_commit")
         if transaction.head != before:
-            self.head_file.advance(transaction.head)
+            failpoint("ledger.after_commit")
+        self.head_file.advance(transaction.head)  # past the last entry, too, of one that was killed before it did
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -152,6 +156,8 @@ def _begin(database: Database, head_file: HeadFile, key: bytes | None, key_file,
             hint = "restore the key file that the ledger was begun with"
             raise LedgerError("the ledger's key is missing", where=key_file, hint=hint)
         newest = newest_head(connection)
+        failpoint("ledger.begin.before_commit")
+    failpoint("ledger.begin.after_commit")
     if newest.seq == 1:  # just begun, or a crash came between that and the head file
         head_file.advance(newest)
     return key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -12,8 +12,8 @@ from ratchet.errors import ConflictError
 from ratchet.ledger.chain import Chain
 from ratchet.ledger.plain import instant
 from ratchet.ledger.rows import read_all, read_one
-from ratchet.ledger.tables import checks, partitions, scorings
-from ratchet.ledger.values import Check, Partition, Scored
+from ratchet.ledger.tables import checks, partitions, refusals, scorings
+from ratchet.ledger.values import Check, Partition, Refusal, Scored
 
 
 class Partitions:
@@ -32,9 +32,12 @@ class Partitions:
         rows: int,
         quarantined: int,
         delivered_at: datetime | str,
+        actor: str | None = None,
+        reason: str = "delivered",
     ) -> Partition:
-        """Record that `day` was published. The same content from the same drop by the same recipe as the day holds
-        already changes nothing; anything else is a new revision: a restatement.
+        """Record that `day` was published, by whom (None: the ledger's own actor) and why. The same content from the
+        same drop by the same recipe as the day holds already changes nothing; anything else is a new revision: a
+        restatement if its digest differs, else only found the same again.
 
         Raises ConflictError when the day already holds a newer table version: the caller was overtaken.
         """
@@ -56,10 +59,45 @@ class Partitions:
                 "rows": rows,
                 "quarantined": quarantined,
                 "delivered_at": delivered_at,
+                "actor": actor or transaction.actor,
+                "reason": reason,
                 "recorded_at": transaction.now,
             }
-            transaction.append("partition_published", f"datasets/{dataset}/{day}", transaction.add(partitions, row))
+            subject = f"datasets/{dataset}/{day}"
+            transaction.append("partition_published", subject, transaction.add(partitions, row), actor)
             return read_one(transaction.connection, Partition, partitions, *mine, order=newest)
+
+    def record_refusal(
+        self,
+        dataset: str,
+        day: str,
+        delivery: str,
+        recipe: str,
+        reasons: Sequence[str],
+        actor: str | None = None,
+    ) -> Refusal:
+        """Record that a drop was refused as a whole, and why. The same drop by the same recipe again: nothing."""
+        day = check_day(day, "day")
+        what = {"dataset": dataset, "day": day, "delivery": delivery, "recipe": recipe}
+        with self._chain.write() as transaction:
+            mine = [refusals.c[name] == value for name, value in what.items()]
+            known = read_one(transaction.connection, Refusal, refusals, *mine)
+            if known:
+                return known
+            row = {
+                **what,
+                "reasons": list(reasons),
+                "actor": actor or transaction.actor,
+                "recorded_at": transaction.now,
+            }
+            transaction.append("drop_refused", f"datasets/{dataset}/{day}", transaction.add(refusals, row), actor)
+            return read_one(transaction.connection, Refusal, refusals, *mine)
+
+    def refusals(self, dataset: str) -> list[Refusal]:
+        """Every drop of the dataset that was refused, in order of day and time."""
+        with self._chain.read() as connection:
+            order = (refusals.c.day, refusals.c.recorded_at)
+            return read_all(connection, Refusal, refusals, refusals.c.dataset == dataset, order=order)
 
     def partition(self, dataset: str, day: str) -> Partition | None:
         """The day as it is now; None when it has not been published."""
@@ -68,13 +106,21 @@ class Partitions:
 
     def partitions(self, dataset: str, first: str | None = None, last: str | None = None) -> list[Partition]:
         """The dataset's days as they are now, in order, from `first` to `last`, both included."""
+        return [revisions[-1] for revisions in self.partition_revisions(dataset, first, last).values()]
+
+    def partition_revisions(
+        self, dataset: str, first: str | None = None, last: str | None = None
+    ) -> dict[str, list[Partition]]:
+        """Every revision of the dataset's days, by day, both in order."""
         where = [partitions.c.dataset == dataset]
         where += [partitions.c.day >= first] if first else []
         where += [partitions.c.day <= last] if last else []
+        found: dict[str, list[Partition]] = {}
         with self._chain.read() as connection:
             order = (partitions.c.day, partitions.c.revision)
-            newest = {p.day: p for p in read_all(connection, Partition, partitions, *where, order=order)}
-        return list(newest.values())
+            for one in read_all(connection, Partition, partitions, *where, order=order):
+                found.setdefault(one.day, []).append(one)
+        return found
 
     def high_water(self, dataset: str) -> str | None:
         """The dataset's last published day."""
@@ -88,7 +134,14 @@ class Watched:
     _chain: Chain
 
     def record_scored(
-        self, model: str, day: str, inputs_digest: str, version: int, rows: int, table_version: int
+        self,
+        model: str,
+        day: str,
+        inputs_digest: str,
+        version: int,
+        rows: int,
+        table_version: int,
+        partitions: Mapping | None = None,
     ) -> Scored:
         """Record that `day` was scored by `version` from those inputs; if it already is, nothing changes.
 
@@ -106,6 +159,7 @@ class Watched:
                 "day": day,
                 "revision": known.revision + 1 if known else 1,
                 "inputs_digest": inputs_digest,
+                "partitions": partitions or {},
                 "version": version,
                 "rows": rows,
                 "table_version": table_version,
@@ -118,11 +172,15 @@ class Watched:
         """The newest scoring of that day; None when there is none."""
         return self.scored_days(model).get(day)
 
-    def scored_days(self, model: str) -> dict[str, Scored]:
-        """The newest scoring of each day, by day, in order."""
+    def scorings(self, model: str) -> list[Scored]:
+        """Every scoring, in order of day and revision."""
         with self._chain.read() as connection:
             order = (scorings.c.day, scorings.c.revision)
-            return {s.day: s for s in read_all(connection, Scored, scorings, scorings.c.model == model, order=order)}
+            return read_all(connection, Scored, scorings, scorings.c.model == model, order=order)
+
+    def scored_days(self, model: str) -> dict[str, Scored]:
+        """The newest scoring of each day, by day, in order."""
+        return {scored.day: scored for scored in self.scorings(model)}
 
     def record_check(
         self, model: str, as_of: str, version: int, key: str, result: Mapping, report_url: str | None

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from ratchet.digests import canonical_json
 from ratchet.ledger.plain import instant_text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -94,8 +94,23 @@ partitions = Table(
     _whole("rows"),
     _whole("quarantined"),
     _instant("delivered_at"),
+    _text("actor"),
+    _text("reason"),
     _instant("recorded_at"),
     PrimaryKeyConstraint("dataset", "day", "revision"),
+)
+
+refusals = Table(
+    "ledger_refusals",
+    metadata,
+    _text("dataset"),
+    _text("day"),
+    _text("delivery"),
+    _text("recipe"),
+    Column("reasons", Json, nullable=False),
+    _text("actor"),
+    _instant("recorded_at"),
+    PrimaryKeyConstraint("dataset", "day", "delivery", "recipe"),
 )
 
 batches = Table(
@@ -140,6 +155,32 @@ requests = Table(
     _text("explanation"),
     _instant("requested_at"),
     UniqueConstraint("model", "idempotency_key"),
+)
+
+snapshots = Table(
+    "ledger_snapshots",
+    metadata,
+    _text("model"),
+    _text("digest"),
+    _text("as_of"),
+    Column("partitions", Json, nullable=False),
+    _instant("recorded_at"),
+    PrimaryKeyConstraint("model", "digest"),
+)
+
+staleness = Table(
+    "ledger_staleness",
+    metadata,
+    _text("model"),
+    _text("kind"),
+    _text("subject"),
+    _text("dataset"),
+    _text("day"),
+    _whole("revision"),
+    _text("actor"),
+    _text("reason"),
+    _instant("recorded_at"),
+    PrimaryKeyConstraint("model", "kind", "subject", "dataset", "day"),
 )
 
 challengers = Table(
@@ -220,6 +261,7 @@ scorings = Table(
     _text("day"),
     _whole("revision"),
     _text("inputs_digest"),
+    Column("partitions", Json, nullable=False),
     _whole("version"),
     _whole("rows"),
     _whole("table_version"),
@@ -238,4 +280,19 @@ checks = Table(
     _text("report_url", nullable=True),
     _instant("recorded_at"),
     PrimaryKeyConstraint("model", "key"),
+)
+
+erasures = Table(
+    "ledger_erasures",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("dataset"),
+    Column("key", Json, nullable=False),
+    _text("reason"),
+    _text("actor"),
+    Column("found", Json, nullable=False),
+    Column("snapshots", Json, nullable=False),
+    Column("versions", Json, nullable=False),
+    _instant("begun_at"),
+    _instant("finished_at", nullable=True),
 )

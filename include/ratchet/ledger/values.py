@@ -36,7 +36,8 @@ class VerifyReport:
 
 @dataclass(frozen=True)
 class Partition:
-    """A published day of a dataset. `revision` counts its contents from 1: above 1 it is a restatement."""
+    """A published day of a dataset. `revision` counts from 1; `digest` is of the content, so that two revisions of one
+    digest hold the same. `actor` had it published, for `reason`."""
 
     dataset: str
     day: str
@@ -48,6 +49,22 @@ class Partition:
     rows: int
     quarantined: int
     delivered_at: datetime
+    actor: str
+    reason: str
+    recorded_at: datetime
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A drop that was refused as a whole. `delivery`: see ratchet.drops.Drop; empty for one that was not there as its
+    manifest says, so that the next run looks again."""
+
+    dataset: str
+    day: str
+    delivery: str
+    recipe: str
+    reasons: list[str]
+    actor: str
     recorded_at: datetime
 
 
@@ -100,6 +117,35 @@ class Batch:
     opened_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class SnapshotRecord:
+    """A training input, and the partitions it was first built from: `partitions` {dataset: {day: [revision, digest,
+    drop_sha256]}}."""
+
+    model: str
+    digest: str
+    as_of: str
+    partitions: dict
+    recorded_at: datetime
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Something made from a partition that has another content since. `kind` "snapshot": `subject` is the snapshot's
+    digest; `kind` "predictions": `subject` is the scored day and the revision of its scoring ("2013-04-01/1"). The
+    partition's `revision` that made it so, the first one found, was published by `actor` for `reason`."""
+
+    model: str
+    kind: str
+    subject: str
+    dataset: str
+    day: str
+    revision: int
+    actor: str
+    reason: str
+    recorded_at: datetime
 
 
 @dataclass(frozen=True)
@@ -179,12 +225,14 @@ class Champion:
 
 @dataclass(frozen=True)
 class Scored:
-    """The newest scoring of a day: from which inputs and by which version. `revision` counts scorings of the day."""
+    """A scoring of a day: from which inputs (`partitions`: {dataset: {day: [revision, digest]}}) and by which version.
+    `revision` counts scorings of the day."""
 
     model: str
     day: str
     revision: int
     inputs_digest: str
+    partitions: dict
     version: int
     rows: int
     table_version: int
@@ -202,3 +250,27 @@ class Check:
     result: dict
     report_url: str | None
     recorded_at: datetime
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """Rows of a person that were taken out of a dataset. `key`: keyed digests of the values, by column, never the
+    values. `found`: {"rows": {table or "landing": {day: count}}, "revisions": {day: [those of the partition that held
+    such rows]}, "odd_rows": [keyed digests of rows that didn't fit their header]}. `snapshots` and `versions`, by
+    model: training inputs deleted, and the model versions made from them, which can't be built again.
+    `finished_at` None: begun, and not done yet."""
+
+    id: str
+    dataset: str
+    key: dict
+    reason: str
+    actor: str
+    found: dict
+    snapshots: dict
+    versions: dict
+    begun_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def days(self) -> list[str]:
+        return sorted({day for days in self.found["rows"].values() for day in days})

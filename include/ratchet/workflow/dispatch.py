@@ -10,9 +10,10 @@ from typing import Literal
 
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
-from ratchet.errors import RegistryError
+from ratchet.errors import EmptyWindowError, ParameterError, RegistryError
 from ratchet.workflow.promotion import reconcile_alias
 from ratchet.workflow.scoring import due_days, inputs_digests
+from ratchet.workflow.staleness import ask_retrain_for_corrections, mark_stale
 
 ATTEMPTS = 3
 log = logging.getLogger(__name__)
@@ -105,14 +106,20 @@ def give_up(deployment: Deployment, item: Due) -> None:
 
 
 def keep_house(deployment: Deployment) -> None:
-    """What each sweep sets right: questions past their time expire, and MLflow's alias follows the ledger. An MLflow
-    that is down stops no sweep."""
-    for model in deployment.models.good:
+    """What each sweep sets right: questions past their time expire, MLflow's alias follows the ledger, and what
+    corrections made stale is marked, with a retrain request where the spec asks for one. Neither an MLflow that is down
+    nor a request that can't be filed yet stops a sweep."""
+    mark_stale(deployment)
+    for model, spec in deployment.models.good.items():
         deployment.ledger.expire_approvals(model, datetime.now(UTC))
         try:
             reconcile_alias(deployment, model)
         except RegistryError as error:
             log.warning("the champion alias of %s is not reconciled: %s", model, error)
+        try:
+            ask_retrain_for_corrections(deployment, spec)
+        except (EmptyWindowError, ParameterError) as error:
+            log.warning("no retrain of %s for corrected outcomes: %s", model, error)
 
 
 def _next_attempt(item: Due, state_of: Callable[[str, str], RunState]) -> int | None:

@@ -9,7 +9,9 @@ from ratchet.days import check_day, shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
 from ratchet.errors import EmptyWindowError, ParameterError
+from ratchet.published import as_known
 from ratchet.specs import ModelSpec
+from ratchet.windows import known_before
 from ratchet.workflow.promotion import load_version, reconcile_alias
 from ratchet.workflow.training import high_water_mark, request_retrain
 
@@ -29,6 +31,7 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
     from ratchet.snapshot import build_inputs, load_snapshot, read_labels
 
     spec, ledger, lake = deployment.model(model), deployment.ledger, deployment.lake
+    read_at = lake.state(f"drift/{model}")
     reconcile_alias(deployment, model)
     champion = ledger.champion(model)
     if champion is None:
@@ -43,7 +46,9 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
         told = f"no day from {first} to {last} was scored by version {champion.version}"
         return {"status": "not enough data", "explanation": told}
 
-    outcomes = {p.day: p.digest for p in ledger.partitions(spec.outcome_dataset, min(scored), max(scored))}
+    before = known_before(as_of, deployment.dataset(spec.outcome_dataset).zone)
+    revisions = ledger.partition_revisions(spec.outcome_dataset, min(scored), max(scored))
+    outcomes = {day: known.digest for day, all_of in revisions.items() if (known := as_known(all_of, before))}
     inputs = {day: [s.inputs_digest, outcomes.get(day)] for day, s in scored.items()}
     watched = [spec.watch.model_dump(), spec.retrain_when.model_dump()]
     key = digest_of([model, champion.version, as_of, inputs, watched])
@@ -52,26 +57,29 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
             requests = _ask_retrain(deployment, model, known.result["ask_retrain"], as_of, key)  # made up for, if lost
             return {**known.result, "status": "unchanged", "report": known.report_url, "requests": requests}
 
-    predictions = lake.read(f"predictions/{model}", min(scored), max(scored))
-    current = build_inputs(spec, deployment.datasets.good, lake, min(scored), max(scored), as_of)
+    predictions = lake.read(f"predictions/{model}", days=scored)
+    of_record = predictions["day"].map({day: one.inputs_digest for day, one in scored.items()})
+    by_champion = predictions["model_version"] == champion.version
+    predictions = predictions[by_champion & (predictions["inputs_digest"] == of_record)]
+    current = build_inputs(spec, deployment.datasets.good, deployment.published, min(scored), max(scored), as_of)
     keys = deployment.dataset(spec.scored_dataset).key
     current = current.merge(predictions[[*keys, "score"]], on=keys, how="inner", validate="one_to_one")
     challenger = ledger.challenger(model, champion.version)
-    snapshot = load_snapshot(deployment.settings.lake, model, challenger.snapshot)
+    snapshot = load_snapshot(deployment.lake.storage, model, challenger.snapshot)
     reference = snapshot.frame[snapshot.frame["window"] == "judge"]
     if reference.empty or current.empty:
         raise EmptyWindowError(
             f"{model}: nothing to compare", seen=f"{len(reference)} against {len(current)} rows", hint="score first"
         )
     reference = reference.assign(score=score_frame(load_version(deployment, model, champion.version), reference, spec))
-    labels = read_labels(spec, deployment.datasets.good, lake, min(scored), max(scored), as_of)
+    labels = read_labels(spec, deployment.datasets.good, deployment.published, min(scored), max(scored), as_of)
     performance = current[[*keys, "day", "score"]].merge(labels[[*keys, "label"]], on=keys, how="inner")
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "drift.html"
         found = drift.check_drift(spec, reference, current, performance, report_path=page)
         result = {"window": [min(scored), max(scored)], "as_of": as_of, "version": champion.version, **found.as_dict()}
         report = deployment.registry.log_report(f"{model}.drift", key, {"drift.html": page}, metrics=found.numbers())
-    _append_history(lake, model, as_of, key, champion.version, found)
+    _append_history(lake, model, as_of, key, champion.version, found, read_at)
     ledger.record_check(model, as_of, champion.version, key, result, report)
     requests = _ask_retrain(deployment, model, found.ask_retrain, as_of, key)
     return {**result, "status": "checked", "report": report, "requests": requests}
@@ -115,7 +123,7 @@ def _ask_retrain(deployment: Deployment, model: str, reasons: list[str], as_of: 
     ]
 
 
-def _append_history(lake, model: str, as_of: str, key: str, version: int, found) -> None:
+def _append_history(lake, model: str, as_of: str, key: str, version: int, found, read_at: int) -> None:
     """Add the check to the table drift/<model>: a row per watched column (statistic, threshold, drifted, null shares)
     and one for performance. Partition: the as-of day. The same check again replaces its own rows only."""
     import pandas as pd
@@ -127,4 +135,5 @@ def _append_history(lake, model: str, as_of: str, key: str, version: int, found)
     check = pd.DataFrame(rows).assign(key=key, model_version=version, checked_at=pd.Timestamp.now("UTC").as_unit("us"))
     known = lake.read(table, as_of, as_of)
     others = known[known["key"] != key].drop(columns="day") if len(known) else check.iloc[:0]
-    lake.publish(table, as_of, pd.concat([others, check], ignore_index=True).assign(day=as_of))
+    rows = pd.concat([others, check], ignore_index=True).assign(day=as_of)
+    lake.publish(table, as_of, rows, read_at=read_at)

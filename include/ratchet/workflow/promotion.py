@@ -52,7 +52,7 @@ def judge_frame(deployment: Deployment, model: str, version: int, *, against: in
     from ratchet.snapshot import load_snapshot
 
     spec = deployment.model(model)
-    snapshot = load_snapshot(deployment.settings.lake, model, deployment.ledger.challenger(model, version).snapshot)
+    snapshot = load_snapshot(deployment.lake.storage, model, deployment.ledger.challenger(model, version).snapshot)
     rows = snapshot.frame[snapshot.frame["window"] == "judge"].reset_index(drop=True)
     scores = {"challenger_score": score_frame(load_version(deployment, model, version), rows, spec)}
     if against is not None:

@@ -22,11 +22,13 @@ def score_partitions(deployment: Deployment, model: str, days: list[str]) -> dic
     spec, ledger = deployment.model(model), deployment.ledger
     if not days:
         return {"version": None, "scored": [], "unchanged": 0, "rows": 0}
+    read_at = deployment.lake.state(f"predictions/{model}")
     reconcile_alias(deployment, model)
     champion = ledger.champion(model)
     if champion is None:
         raise UnknownNameError(f"{model} has no champion", hint=f"train and promote one first: {model}.retrain")
-    digests = inputs_digests(deployment, spec, [check_day(day, "days") for day in days])
+    used = inputs_partitions(deployment, spec, [check_day(day, "days") for day in days])
+    digests = {day: inputs_digest(partitions) for day, partitions in used.items()}
     if missing := [day for day in days if day not in digests]:
         raise UnknownNameError(
             f"{spec.scored_dataset} has no published partition for some of the days",
@@ -42,9 +44,16 @@ def score_partitions(deployment: Deployment, model: str, days: list[str]) -> dic
     rows = 0
     if todo:
         estimator = load_version(deployment, model, champion.version)
-        for scored in score_days(spec, deployment.datasets.good, deployment.lake, estimator, champion, todo):
+        specs, published = deployment.datasets.good, deployment.published
+        for scored in score_days(spec, specs, published, estimator, champion, todo, read_at=read_at):
             ledger.record_scored(
-                model, scored.day, todo[scored.day], champion.version, scored.rows, scored.table_version
+                model,
+                scored.day,
+                todo[scored.day],
+                champion.version,
+                scored.rows,
+                scored.table_version,
+                used[scored.day],
             )
             rows += scored.rows
     return {"version": champion.version, "scored": sorted(todo), "unchanged": len(digests) - len(todo), "rows": rows}
@@ -74,23 +83,36 @@ def due_days(deployment: Deployment, spec: ModelSpec) -> list[str]:
 
 def inputs_digests(deployment: Deployment, spec: ModelSpec, days: list[str]) -> dict[str, str]:
     """For each day that has a scored partition, a digest of all partitions its features are made from."""
+    return {day: inputs_digest(used) for day, used in inputs_partitions(deployment, spec, days).items()}
+
+
+def inputs_digest(partitions: dict[str, dict[str, list]]) -> str:
+    return digest_of({name: [digest for _, digest in of_day.values()] for name, of_day in partitions.items()})
+
+
+def inputs_partitions(
+    deployment: Deployment, spec: ModelSpec, days: list[str]
+) -> dict[str, dict[str, dict[str, list]]]:
+    """For each day that has a scored partition, the partitions that its features are made from: {day: {dataset: {day:
+    [revision, digest]}}}, in order."""
     if not days:
         return {}
     by_dataset = {}
     for name, wanted in spec.inputs.items():
         first = None if wanted.latest else shift_day(min(days), -wanted.lookback_days)
         last = None if wanted.latest else max(days)
-        by_dataset[name] = {p.day: p.digest for p in deployment.ledger.partitions(name, first=first, last=last)}
+        found = deployment.ledger.partitions(name, first=first, last=last)
+        by_dataset[name] = {one.day: [one.revision, one.digest] for one in found}
     return {
-        day: digest_of({name: _relevant(by_dataset[name], day, wanted) for name, wanted in spec.inputs.items()})
+        day: {name: _relevant(by_dataset[name], day, wanted) for name, wanted in spec.inputs.items()}
         for day in days
         if day in by_dataset[spec.scored_dataset]
     }
 
 
-def _relevant(partitions: dict[str, str], day: str, wanted) -> list:
+def _relevant(partitions: dict[str, list], day: str, wanted) -> dict[str, list]:
     if wanted.latest:
         known = [known_day for known_day in partitions if known_day <= day]
-        return [partitions[max(known)]] if known else []
+        return {max(known): partitions[max(known)]} if known else {}
     first = shift_day(day, -wanted.lookback_days)
-    return [partitions[d] for d in sorted(partitions) if first <= d <= day]
+    return {d: partitions[d] for d in sorted(partitions) if first <= d <= day}

@@ -25,9 +25,9 @@ def request_retrain(
 ) -> dict:
     """File a retrain request in the ledger and say what became of it.
 
-    `source` is "api", "person", "cron" or "drift". `as_of` defaults to the data's own high-water mark. Returns
-    {request, status ("accepted", "merged" or "suppressed"), batch, as_of, explanation}. Raises ParameterError for an
-    as-of day that the data has not reached, EmptyWindowError when the windows don't fit the data there is.
+    `source` is "api", "person", "cron", "drift" or "correction". `as_of` defaults to the data's own high-water mark.
+    Returns {request, status ("accepted", "merged" or "suppressed"), batch, as_of, explanation}. Raises ParameterError
+    for an as-of day that the data has not reached, EmptyWindowError when the windows don't fit the data there is.
     """
     spec = deployment.model(model)
     newest = high_water_mark(deployment, spec)
@@ -95,10 +95,11 @@ def take_training_snapshot(deployment: Deployment, model: str, batch_id: str, ru
     spec = deployment.model(model)
     batch = deployment.ledger.start_batch(batch_id, run_id, model)
     windows = windows_as_of(deployment, spec, batch.as_of)
-    snapshot = take_snapshot(spec, deployment.datasets.good, deployment.lake, batch.as_of, windows)
-    save_snapshot(snapshot, deployment.settings.lake)
-    deployment.ledger.set_batch_snapshot(batch_id, run_id, snapshot.digest)
+    snapshot = take_snapshot(spec, deployment.datasets.good, deployment.published, batch.as_of, windows)
+    save_snapshot(snapshot, deployment.lake.storage)
     manifest = snapshot.manifest
+    deployment.ledger.record_snapshot(model, snapshot.digest, batch.as_of, manifest["partitions"])
+    deployment.ledger.set_batch_snapshot(batch_id, run_id, snapshot.digest)
     return {
         "snapshot": manifest["digest"],
         "as_of": batch.as_of,
@@ -122,7 +123,7 @@ def train_candidate(deployment: Deployment, model: str, snapshot_digest: str, ca
     key = candidate_key(deployment, spec, snapshot_digest, chosen)
     run = deployment.registry.find_candidate(model, key)
     if run is None:
-        snapshot = load_snapshot(deployment.settings.lake, model, snapshot_digest)
+        snapshot = load_snapshot(deployment.lake.storage, model, snapshot_digest)
         fitted = train.train_candidate(chosen, spec, snapshot)
         run = deployment.registry.log_candidate(
             model,
@@ -178,7 +179,7 @@ def put_forward_challenger(deployment: Deployment, model: str, batch_id: str, sn
             )
         runs[candidate.name] = run
     best = choose_best({name: run.metrics for name, run in runs.items()}, spec.promote_if.metric)
-    manifest = load_snapshot(deployment.settings.lake, model, snapshot_digest).manifest
+    manifest = load_snapshot(deployment.lake.storage, model, snapshot_digest).manifest
     source, lock = deployment.source_digest(spec), deployment.lock_digest
     identity = challenger_identity(snapshot_digest, spec, source, lock, spec.seed)
     version = registry.register(

@@ -1,6 +1,7 @@
-"""A lake of made-up flights, in the real schemas, through the real Lake."""
+"""A lake of made-up flights, in the real schemas, through the real Lake and Ledger."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,11 @@ import pandas as pd
 import pytest
 
 from ratchet.days import days_between, shift_day
+from ratchet.digests import digest_of, frame_digest
 from ratchet.lake import Lake
+from ratchet.ledger import open_ledger
+from ratchet.published import Published
+from ratchet.settings import get_settings
 from ratchet.snapshot import take_snapshot
 from ratchet.specs import Windows, load_dataset_specs, load_model_specs
 from ratchet.windows import training_windows
@@ -36,14 +41,22 @@ def made():
 
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory, made):
-    return fill_lake(Lake(tmp_path_factory.mktemp("lake")), made)
+    """The folder of lake and ledger in which all of `made` is published."""
+    root = tmp_path_factory.mktemp("filled")
+    fill_published(published_in(root), made)
+    return root
 
 
 @pytest.fixture
-def lake(tmp_path, filled):
+def published(tmp_path, filled):
     """A copy of its own for each test."""
-    shutil.copytree(filled.root, tmp_path / "lake")
-    return Lake(tmp_path / "lake")
+    return published_in(Path(shutil.copytree(filled, tmp_path / "published")))
+
+
+@pytest.fixture
+def empty(tmp_path):
+    """Lake and ledger with nothing in them."""
+    return published_in(tmp_path / "empty")
 
 
 @pytest.fixture(scope="session")
@@ -53,22 +66,43 @@ def windows():
 
 @pytest.fixture(scope="session")
 def snapshot(spec, datasets, filled, windows):
-    return take_snapshot(spec, datasets, filled, shift_day(LAST, 1), windows)
+    return take_snapshot(spec, datasets, published_in(filled), shift_day(LAST, 1), windows)
 
 
 @pytest.fixture(scope="session")
 def fill():
-    return fill_lake
+    return fill_published
 
 
-def fill_lake(lake, frames, days=None):
-    """Publishes the frames' days (all of them by default), each dataset in one commit."""
+def published_in(root):
+    paths = {"ledger_key_file": root / "ledger" / "key", "ledger_head_file": root / "ledger" / "head"}
+    url = f"sqlite:///{root / 'ledger' / 'ledger.db'}"
+    ledger = open_ledger(replace(get_settings(), var=root, ledger_url=url, **paths))
+    return Published(Lake(root / "lake"), ledger)
+
+
+def fill_published(published, frames, days=None):
+    """Publishes and records the frames' days (all of them by default), each dataset in one commit."""
     for name, frame in frames.items():
+        by_day = {d: rows.drop(columns="day") for d, rows in frame.groupby("day") if days is None or d in days}
         by_day = {
-            d: rows.assign(drop_sha256=f"{name}-{d}") for d, rows in frame.groupby("day") if days is None or d in days
+            d: rows.assign(drop_sha256=digest_of([name, d, frame_digest(rows)]), recipe="r")
+            for d, rows in by_day.items()
         }
-        lake.publish_days(f"datasets/{name}", by_day)
-    return lake
+        version = published.lake.publish_days(f"datasets/{name}", by_day)
+        for day, rows in by_day.items():
+            published.ledger.record_partition(
+                name,
+                day,
+                frame_digest(rows.drop(columns=["drop_sha256", "recipe"])),
+                rows["drop_sha256"].iloc[0],
+                "r",
+                version,
+                len(rows),
+                0,
+                rows["known_at"].iloc[0].to_pydatetime(),
+            )
+    return published
 
 
 def at(days, minutes):

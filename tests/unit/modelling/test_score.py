@@ -26,11 +26,11 @@ def digests(*days, of="x"):
     return {day: f"{of}-{day}" for day in days}
 
 
-def test_one_prediction_a_row_with_its_version_and_time(spec, datasets, lake, estimator):
+def test_one_prediction_a_row_with_its_version_and_time(spec, datasets, published, estimator):
     days = digests("2013-03-18", "2013-03-20")
-    scored = list(score_days(spec, datasets, lake, estimator, Champion(), days, scored_at=AT))
+    scored = list(score_days(spec, datasets, published, estimator, Champion(), days, scored_at=AT))
     assert [(s.day, s.rows, s.unchanged) for s in scored] == [("2013-03-18", 60, False), ("2013-03-20", 60, False)]
-    table = lake.read("predictions/flight_delay")
+    table = published.lake.read("predictions/flight_delay")
     assert set(table.columns) == {
         "carrier",
         "flight",
@@ -45,43 +45,43 @@ def test_one_prediction_a_row_with_its_version_and_time(spec, datasets, lake, es
     }
     assert table["day"].unique().tolist() == ["2013-03-18", "2013-03-20"]
     assert (table["model_version"] == 1).all() and (table["scored_at"] == AT).all()
-    inputs = build_inputs(spec, datasets, lake, "2013-03-18", "2013-03-20")
+    inputs = build_inputs(spec, datasets, published, "2013-03-18", "2013-03-20")
     key = ["carrier", "flight", "origin", "sched_dep_at"]
     both = table.merge(inputs, on=key, suffixes=("", "_input"), validate="one_to_one")
     assert len(both) == 120 and both["score"].tolist() == score_frame(estimator, both, spec).tolist()
 
 
-def test_scored_again_nothing_changes_until_inputs_or_champion_do(spec, datasets, lake, estimator):
+def test_scored_again_nothing_changes_until_inputs_or_champion_do(spec, datasets, published, estimator):
     def score(days, champion=Champion()):
-        return [s.unchanged for s in score_days(spec, datasets, lake, estimator, champion, days, scored_at=AT)]
+        return [s.unchanged for s in score_days(spec, datasets, published, estimator, champion, days, scored_at=AT)]
 
     two = digests("2013-03-18", "2013-03-19")
     assert score(two) == [False, False]
-    version = lake.version("predictions/flight_delay")
-    assert score(two) == [True, True] and lake.version("predictions/flight_delay") == version
+    version = published.lake.version("predictions/flight_delay")
+    assert score(two) == [True, True] and published.lake.version("predictions/flight_delay") == version
     assert score({**two, **digests("2013-03-19", of="restated")}) == [True, False]
     assert score(two, Champion(version=2)) == [False, False]
-    table = lake.read("predictions/flight_delay")
+    table = published.lake.read("predictions/flight_delay")
     assert len(table) == 120 and (table["model_version"] == 2).all()
 
 
-def test_a_day_without_rows_is_an_error_that_names_it(spec, datasets, lake, estimator):
+def test_a_day_without_rows_is_an_error_that_names_it(spec, datasets, published, estimator):
     with pytest.raises(EmptyWindowError, match="2013-03-25"):
-        list(score_days(spec, datasets, lake, estimator, Champion(), digests("2013-03-25")))
-    assert lake.version("predictions/flight_delay") is None
+        list(score_days(spec, datasets, published, estimator, Champion(), digests("2013-03-25")))
+    assert published.lake.version("predictions/flight_delay") is None
 
 
-def test_nothing_due_is_nothing_done(spec, datasets, lake, estimator):
-    assert list(score_days(spec, datasets, lake, estimator, Champion(), {})) == []
+def test_nothing_due_is_nothing_done(spec, datasets, published, estimator):
+    assert list(score_days(spec, datasets, published, estimator, Champion(), {})) == []
 
 
-def test_days_far_apart_are_scored_in_one_call(spec, datasets, lake, estimator):
+def test_days_far_apart_are_scored_in_one_call(spec, datasets, published, estimator):
     days = digests("2013-03-01", "2013-03-20")
-    assert [s.day for s in score_days(spec, datasets, lake, estimator, Champion(), days)] == sorted(days)
+    assert [s.day for s in score_days(spec, datasets, published, estimator, Champion(), days)] == sorted(days)
 
 
-def test_missing_features_and_foreign_estimators_are_refused(spec, datasets, lake, estimator):
-    inputs = build_inputs(spec, datasets, lake, "2013-03-18", "2013-03-18")
+def test_missing_features_and_foreign_estimators_are_refused(spec, datasets, published, estimator):
+    inputs = build_inputs(spec, datasets, published, "2013-03-18", "2013-03-18")
     with pytest.raises(ParameterError, match="dep_hour"):
         score_frame(estimator, inputs.drop(columns="dep_hour"), spec)
     from sklearn.dummy import DummyClassifier

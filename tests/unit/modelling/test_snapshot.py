@@ -1,11 +1,11 @@
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from ratchet.digests import frame_digest
 from ratchet.errors import EmptyWindowError, ParameterError, SpecError, UnknownNameError
-from ratchet.lake import Lake
 from ratchet.snapshot import build_inputs, load_snapshot, read_labels, save_snapshot, take_snapshot
 from ratchet.specs import Input, Windows
 from ratchet.windows import training_windows
@@ -36,53 +36,74 @@ def test_a_snapshot_holds_the_labelled_rows_of_its_windows(snapshot, spec, made)
         "no_label": int(made["outcomes"]["arr_delay"].isna().sum()),
         "not_known_yet": 0,
     }
-    assert manifest["tables"]["datasets/flights"] == 0
-    assert ["2013-03-01", "planes-2013-03-01"] in manifest["drops"]["planes"]
+    assert list(manifest["partitions"]["planes"]) == ["2013-03-01"]
+    assert {revision for revision, _, _ in manifest["partitions"]["flights"].values()} == {1}
 
 
-def test_only_what_was_known_as_of_the_day_is_in(spec, datasets, lake, made):
+def test_only_what_was_known_as_of_the_day_is_in(spec, datasets, published, made):
     """The outcomes of a day come on the next evening: as of that very day they are not known."""
-    as_of = read_labels(spec, datasets, lake, "2013-03-01", "2013-03-20", "2013-03-12")
+    as_of = read_labels(spec, datasets, published, "2013-03-01", "2013-03-20", "2013-03-12")
     known = made["outcomes"].query("day <= '2013-03-11' and arr_delay.notna()")
     assert len(as_of) == len(known)
-    early = build_inputs(spec, datasets, lake, "2013-03-12", "2013-03-12", "2013-03-11")
-    late = build_inputs(spec, datasets, lake, "2013-03-12", "2013-03-12", "2013-03-13")
+    early = build_inputs(spec, datasets, published, "2013-03-12", "2013-03-12", "2013-03-11")
+    late = build_inputs(spec, datasets, published, "2013-03-12", "2013-03-12", "2013-03-13")
     noon = early["dep_hour"] > 12
     assert len(early) == len(late) == 60
     assert early.loc[noon, "temp"].isna().all() and late.loc[noon, "temp"].notna().all()
 
 
-def test_rows_restated_after_the_as_of_day_are_left_out_and_counted(spec, datasets, lake, made):
-    late = made["outcomes"].query("day == '2013-03-05'").assign(known_at=pd.Timestamp("2013-06-01", tz="UTC"))
-    lake.publish("datasets/outcomes", "2013-03-05", late.assign(drop_sha256="late"), {})
-    left_out = take_snapshot(spec, datasets, lake, "2013-03-21", WINDOWS).manifest["left_out"]
+def test_rows_not_known_as_of_the_day_are_left_out_and_counted(spec, datasets, empty, made, fill):
+    late = made["outcomes"]["day"].eq("2013-03-05")
+    known_at = made["outcomes"]["known_at"].mask(late, pd.Timestamp("2013-06-01", tz="UTC"))
+    fill(empty, {**made, "outcomes": made["outcomes"].assign(known_at=known_at)})
+    left_out = take_snapshot(spec, datasets, empty, "2013-03-21", WINDOWS).manifest["left_out"]
     assert left_out["not_known_yet"] == 60 and left_out["no_outcome"] == 60
 
 
-def test_the_digest_is_of_content_not_of_where_it_lies(spec, datasets, made, tmp_path, snapshot, fill):
-    elsewhere = Lake(tmp_path / "elsewhere")
+def test_c6_a_snapshot_after_corrections_is_the_one_of_then(spec, datasets, published, made, snapshot, fill):
+    """A planted late correction of outcomes, and of flights: as of then nothing has changed; as of now it has."""
+    for name, column, value in (("outcomes", "arr_delay", 99.0), ("flights", "distance", 1.0)):
+        day = made[name].query("day == '2013-03-05'").copy()
+        day[column] = day[column].where(day[column].isna(), value)
+        day["known_at"] = pd.Timestamp("2013-12-01", tz="UTC")
+        fill(published, {name: day})
+    again = take_snapshot(spec, datasets, published, "2013-03-21", WINDOWS)
+    assert again.digest == snapshot.digest and again.manifest == snapshot.manifest
+    now = take_snapshot(spec, datasets, published, "2013-12-01", WINDOWS)
+    assert now.digest != snapshot.digest
+    assert now.manifest["partitions"]["outcomes"]["2013-03-05"][0] == 2
+
+
+def test_k6_what_the_lake_holds_and_the_ledger_does_not_know_is_not_read(spec, datasets, published, made, snapshot):
+    day = made["flights"].query("day == '2013-03-05'").assign(distance=1.0, drop_sha256="unrecorded", recipe="r")
+    published.lake.publish("datasets/flights", "2013-03-05", day)
+    published.lake.publish("datasets/flights", "2013-03-25", day)
+    assert take_snapshot(spec, datasets, published, "2013-03-21", WINDOWS).digest == snapshot.digest
+
+
+def test_the_digest_is_of_content_not_of_where_it_lies(spec, datasets, made, empty, snapshot, fill):
     shuffled = {name: frame.sample(frac=1, random_state=5) for name, frame in made.items()}
     for days in (["2013-03-01", "2013-03-20"], WINDOWS.train.days(), None):
-        fill(elsewhere, shuffled, days)
-    again = take_snapshot(spec, datasets, elsewhere, "2013-03-21", WINDOWS)
+        fill(empty, shuffled, days)
+    again = take_snapshot(spec, datasets, empty, "2013-03-21", WINDOWS)
     assert again.digest == snapshot.digest
-    assert again.manifest["tables"] != snapshot.manifest["tables"]
+    assert empty.lake.version("datasets/flights") == 2
     pd.testing.assert_frame_equal(again.frame, snapshot.frame)
 
 
-def test_the_digest_moves_when_one_value_or_one_window_does(spec, datasets, lake, made, snapshot):
+def test_the_digest_moves_when_one_value_or_one_window_does(spec, datasets, published, made, snapshot, fill):
     windows = training_windows(Windows(validate_days=5, judge_days=4), "2013-03-01", "2013-03-21", 1)
-    assert take_snapshot(spec, datasets, lake, "2013-03-21", windows).digest != snapshot.digest
+    assert take_snapshot(spec, datasets, published, "2013-03-21", windows).digest != snapshot.digest
     day = made["flights"].query("day == '2013-03-05'").copy()
     day.iloc[0, day.columns.get_loc("distance")] += 1
-    lake.publish("datasets/flights", "2013-03-05", day.assign(drop_sha256="x"), {})
-    assert take_snapshot(spec, datasets, lake, "2013-03-21", WINDOWS).digest != snapshot.digest
+    fill(published, {"flights": day})
+    assert take_snapshot(spec, datasets, published, "2013-03-21", WINDOWS).digest != snapshot.digest
 
 
-def test_training_and_scoring_see_the_same_features(spec, datasets, lake, snapshot):
+def test_training_and_scoring_see_the_same_features(spec, datasets, published, snapshot):
     """Day by day, in one go, or in a snapshot: no training-serving skew, also over the clock change."""
-    whole = build_inputs(spec, datasets, lake, "2013-03-01", "2013-03-20", "2013-03-21")
-    daily = [build_inputs(spec, datasets, lake, day, day) for day in sorted(whole["day"].unique())]
+    whole = build_inputs(spec, datasets, published, "2013-03-01", "2013-03-20", "2013-03-21")
+    daily = [build_inputs(spec, datasets, published, day, day) for day in sorted(whole["day"].unique())]
     pd.testing.assert_frame_equal(pd.concat(daily, ignore_index=True), whole)
     key = ["carrier", "flight", "origin", "sched_dep_at"]
     columns = [*dict.fromkeys([*key, *spec.features])]
@@ -90,52 +111,51 @@ def test_training_and_scoring_see_the_same_features(spec, datasets, lake, snapsh
     pd.testing.assert_frame_equal(trained, snapshot.frame[columns])
 
 
-def test_each_row_meets_the_reference_data_of_its_own_time(spec, datasets, lake, made):
-    newer = made["planes"].assign(seats=999, known_at=pd.Timestamp("2013-03-10", tz="UTC"), drop_sha256="newer")
-    lake.publish("datasets/planes", "2013-03-10", newer.drop(columns="day"), {})
-    rows = build_inputs(spec, datasets, lake, "2013-03-08", "2013-03-12")
+def test_each_row_meets_the_reference_data_of_its_own_time(spec, datasets, published, made, fill):
+    newer = made["planes"].assign(seats=999, known_at=pd.Timestamp("2013-03-10", tz="UTC"), day="2013-03-10")
+    fill(published, {"planes": newer})
+    rows = build_inputs(spec, datasets, published, "2013-03-08", "2013-03-12")
     seats = rows.groupby("day")["plane_seats"].max()
     assert (seats[:"2013-03-09"] == 200).all() and (seats["2013-03-10":] == 999).all()
-    before = build_inputs(spec, datasets, lake, "2013-03-08", "2013-03-12", "2013-03-08")
+    before = build_inputs(spec, datasets, published, "2013-03-08", "2013-03-12", "2013-03-08")
     assert (before["plane_seats"].dropna() <= 200).all()
 
 
-def test_absent_weather_does_not_block(spec, datasets, tmp_path, made, fill):
-    lake = fill(Lake(tmp_path / "dry"), {name: made[name] for name in ("flights", "planes", "outcomes")})
-    snapshot = take_snapshot(spec, datasets, lake, "2013-03-21", WINDOWS)
+def test_absent_weather_does_not_block(spec, datasets, empty, made, fill):
+    fill(empty, {name: made[name] for name in ("flights", "planes", "outcomes")})
+    snapshot = take_snapshot(spec, datasets, empty, "2013-03-21", WINDOWS)
     assert snapshot.frame["temp"].isna().all() and len(snapshot.frame) > 1000
-    assert snapshot.manifest["tables"]["datasets/weather"] is None
+    assert snapshot.manifest["partitions"]["weather"] == {}
 
 
 @pytest.mark.parametrize("absent", ["flights", "outcomes"])
-def test_a_window_without_rows_is_an_error_that_names_it(spec, datasets, tmp_path, made, fill, absent):
-    lake = Lake(tmp_path / "gap")
-    fill(lake, {name: frame for name, frame in made.items() if name != absent})
-    fill(lake, {absent: made[absent]}, WINDOWS.train.days())
+def test_a_window_without_rows_is_an_error_that_names_it(spec, datasets, empty, made, fill, absent):
+    fill(empty, {name: frame for name, frame in made.items() if name != absent})
+    fill(empty, {absent: made[absent]}, WINDOWS.train.days())
     with pytest.raises(EmptyWindowError, match="validate window of flight_delay") as caught:
-        take_snapshot(spec, datasets, lake, "2013-03-21", WINDOWS)
+        take_snapshot(spec, datasets, empty, "2013-03-21", WINDOWS)
     assert WINDOWS.validate.first in str(caught.value)
 
 
-def test_nothing_at_all_is_the_same_clear_error(spec, datasets, tmp_path):
+def test_nothing_at_all_is_the_same_clear_error(spec, datasets, empty):
     with pytest.raises(EmptyWindowError, match="train window"):
-        take_snapshot(spec, datasets, Lake(tmp_path / "none"), "2013-03-21", WINDOWS)
+        take_snapshot(spec, datasets, empty, "2013-03-21", WINDOWS)
 
 
-def test_an_unknown_dataset_is_named(spec, datasets, lake):
+def test_an_unknown_dataset_is_named(spec, datasets, published):
     wrong = spec.model_copy(update={"inputs": {**spec.inputs, "volcanoes": Input()}})
     with pytest.raises(UnknownNameError, match="volcanoes"):
-        build_inputs(wrong, datasets, lake, "2013-03-01", "2013-03-02")
+        build_inputs(wrong, datasets, published, "2013-03-01", "2013-03-02")
 
 
-def test_a_feature_function_that_breaks_its_promise_is_named(spec, datasets, lake):
+def test_a_feature_function_that_breaks_its_promise_is_named(spec, datasets, published):
     wrong = spec.model_copy(update={"numeric_features": [*spec.numeric_features, "moon_phase"]})
     with pytest.raises(SpecError, match="moon_phase"):
-        build_inputs(wrong, datasets, lake, "2013-03-01", "2013-03-02")
+        build_inputs(wrong, datasets, published, "2013-03-01", "2013-03-02")
 
 
 def test_saved_and_loaded_it_is_the_same(snapshot, tmp_path):
-    folder = save_snapshot(snapshot, tmp_path)
+    folder = Path(save_snapshot(snapshot, tmp_path))
     assert folder == tmp_path / "snapshots" / "flight_delay" / snapshot.digest
     assert sorted(p.name for p in folder.iterdir()) == ["frame.parquet", "manifest.json"]
     again = load_snapshot(tmp_path, "flight_delay", snapshot.digest)
@@ -147,7 +167,7 @@ def test_saved_and_loaded_it_is_the_same(snapshot, tmp_path):
 
 
 def test_a_snapshot_half_written_is_no_snapshot(snapshot, tmp_path):
-    folder = save_snapshot(snapshot, tmp_path)
+    folder = Path(save_snapshot(snapshot, tmp_path))
     (folder / "manifest.json").unlink()
     with pytest.raises(UnknownNameError, match="no snapshot"):
         load_snapshot(tmp_path, "flight_delay", snapshot.digest)
@@ -156,7 +176,7 @@ def test_a_snapshot_half_written_is_no_snapshot(snapshot, tmp_path):
 
 
 def test_an_altered_snapshot_is_refused(snapshot, tmp_path):
-    folder = save_snapshot(snapshot, tmp_path)
+    folder = Path(save_snapshot(snapshot, tmp_path))
     altered = snapshot.frame.assign(label=1 - snapshot.frame["label"])
     altered.to_parquet(folder / "frame.parquet", index=False)
     with pytest.raises(ParameterError, match="isn't what its name says"):

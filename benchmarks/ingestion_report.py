@@ -34,8 +34,8 @@ def ingestion_section(measured: Measured) -> Section:
 with an empty lake and ledger (SQLite) in a folder; memory is its highest resident size (VmHWM), of which
 {year[0]["start_mib"]:,.0f} MiB are there once the libraries are imported. The clock starts after the imports.
 
-- **A year of days**: `ingest_days` over the {year[0]["days"]} daily drops of 2013, {rows:,} rows, in one run. Again: the
-  same call once more in the same process, {again:.2f} s.
+- **A year of days**: `ingest_days` over the {year[0]["days"]} daily drops of 2013, {rows:,} rows, in one run. Again:
+  the same call once more in the same process, {again:.2f} s.
 - **One big drop**: {BIG:,} rows of one day, {measured.unpacked[BIG] / 1e6:,.0f} MB unpacked, with 8 columns, made of
   the year's flights. **The biggest**: {BIGGEST:,} rows, {measured.unpacked[BIGGEST] / 1e6:,.0f} MB of the
   268 MB that a drop may have. From drop to published partition on record.

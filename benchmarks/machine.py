@@ -8,7 +8,7 @@ import resource
 from importlib.metadata import version
 from pathlib import Path
 
-VERSIONS = ("apache-airflow", "mlflow", "scikit-learn", "pandas", "deltalake", "skops")
+VERSIONS = ("apache-airflow", "mlflow", "scikit-learn", "pandas", "deltalake", "great-expectations", "skops")
 
 
 def describe_machine() -> str:

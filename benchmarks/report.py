@@ -1,10 +1,11 @@
-"""The text of RESULTS.md."""
+"""The section `train_evaluate` of RESULTS.md."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import median
 
+from benchmarks.results import Section, Target
 from benchmarks.train_evaluate import AS_OF, FIRST, LAST, Measured
 
 TARGETS = {"cold": 1.0, "warm": 2.5}
@@ -40,23 +41,21 @@ def ratios(measured: Measured) -> list[Ratio]:
     return made
 
 
-def write_report(measured: Measured, *, command: str, date: str, machine: str, versions: str, noise: str) -> str:
+def train_evaluate_section(measured: Measured) -> Section:
+    title = "through a live Airflow, against the same library calls in one process"
+    return Section("train_evaluate", title, [_target(ratio) for ratio in ratios(measured)], _text(measured))
+
+
+def _target(ratio: Ratio) -> Target:
+    spread = f"{ratio.low:.2f}x to {ratio.high:.2f}x"
+    what, asked = f"Airflow / {ratio.against} process", f"{ratio.target:.1f}x or less"
+    return Target(what, f"{ratio.value:.2f}x", spread, asked, ratio.met)
+
+
+def _text(measured: Measured) -> str:
     repetitions = len(measured.seconds["airflow"])
     rows = ", ".join(f"{count:,} to {name}" for name, count in measured.rows.items())
-    return f"""# What Ratchet costs, measured
-
-Written by `{command}` on {date}.
-
-- Machine: {machine}
-- Versions: {versions}
-- Noise: {noise}
-
-## train_evaluate: through a live Airflow, against the same library calls in one process
-
-| | ratio | single repetitions | target | |
-|---|---|---|---|---|
-{_lines(_ratio_line(ratio) for ratio in ratios(measured))}
-
+    return f"""
 | | median | lowest to highest | peak memory |
 |---|---|---|---|
 {_lines(_seconds_line(measured, way) for way in NAMES)}
@@ -93,12 +92,6 @@ The library calls, medians in seconds (the cold ones include their imports; the 
 |---|---|---|
 {_lines(_step_line(measured, call) for call in measured.steps["warm"][0])}
 """
-
-
-def _ratio_line(ratio: Ratio) -> str:
-    spread = f"{ratio.low:.2f}x to {ratio.high:.2f}x"
-    target = f"{ratio.target:.1f}x or less | {'met' if ratio.met else '**missed**'}"
-    return f"| Airflow / {ratio.against} process | {ratio.value:.2f}x | {spread} | {target} |"
 
 
 def _seconds_line(measured: Measured, way: str) -> str:

@@ -146,8 +146,8 @@ class Lake(LakeFiles):
     ) -> pd.DataFrame:
         """The rows of days `first` to `last` (inclusive; None: open), and of these only `days`, if given.
 
-        Ordered by day, then as they were published. `version`: the table as it stood then. A table that isn't there reads as an empty frame. Raises
-        UnknownNameError for a version or column that it doesn't have.
+        Ordered by day, then as they were published. `version`: the table as it stood then. A table that isn't there
+        reads as an empty frame. Raises UnknownNameError for a version or column that it doesn't have.
         """
         opened = self._open(table, version)
         if opened is None:

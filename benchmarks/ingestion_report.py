@@ -36,15 +36,15 @@ with an empty lake and ledger (SQLite) in a folder; memory is its highest reside
 
 - **A year of days**: `ingest_days` over the {year[0]["days"]} daily drops of 2013, {rows:,} rows, in one run. Again:
   the same call once more in the same process, {again:.2f} s.
-- **One big drop**: {BIG:,} rows of one day, {measured.unpacked[BIG] / 1e6:,.0f} MB unpacked, with 8 columns, made of
-  the year's flights. **The biggest**: {BIGGEST:,} rows, {measured.unpacked[BIGGEST] / 1e6:,.0f} MB of the
-  268 MB that a drop may have. From drop to published partition on record.
+- **One big drop**: {BIG:,} rows of one day, {measured.unpacked[BIG] / 1e6:,.0f} MB unpacked, 8 columns, made of the
+  year's flights. **The biggest**: {BIGGEST:,} rows, {measured.unpacked[BIGGEST] / 1e6:,.0f} MB of the 268 MB that a
+  drop may have. From the drop to a published partition that is on record.
 - **GX alone**: Great Expectations without ingestion. `ratchet.expectations.validate_days`, the call that ingestion
   makes, on the same typed frames, in the same batches, with the same suite, in the same process right after the run;
   reading drops, making columns for the suite and everything after the verdict are not in it. Both got the shipped suite
   of flights without its upper bound of rows a day. Without any code of ours (the whole suite on a frame a day, as its
-  documentation does it) Great Expectations takes {_plain(year)} as long as that on the year, {_plain(big)} on the big
-  drop.
+  documentation does it) Great Expectations takes {_plain(year)} as long as that on the year, {_plain(big)} on the
+  big drop.
 
 ### What can't be taken
 
@@ -120,11 +120,11 @@ def _rate(what: str, runs: list[dict]) -> Target:
 
 
 def _spread(values: list[float], form: str) -> str:
-    return f"{form.format(min(values))} to {form.format(max(values))}" if len(values) > 1 else "once"
+    return f"{form.format(min(values))} to {form.format(max(values))}" if len(values) > 1 else ""
 
 
 def _refused(kind: str, run: dict) -> Target:
-    return Target(f"{REFUSED[kind]}: peak memory", f"refused at {run['peak_mib']:,.0f} MiB", "once", "refused", True)
+    return Target(REFUSED[kind], f"refused, with {run['peak_mib']:,.0f} MiB", "", "refused", True)
 
 
 def _refusal(kind: str, run: dict) -> tuple[str, ...]:

@@ -40,8 +40,8 @@ class Section:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
+    rule = f"|{'---|' * len(head)}"
+    return "\n".join([_line(head), rule, *map(_line, rows)])
 
 
 def write_section(section: Section, *, command: str, date: str, machine: str, versions: str, noise: str) -> str:
@@ -70,3 +70,7 @@ def put_section(text: str, section: str, order: Sequence[str]) -> str:
 
 def _part(section: str) -> str:
     return re.match(r"## ([^:\n]*)", section)[1]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)

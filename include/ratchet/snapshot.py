@@ -24,6 +24,7 @@ from ratchet.digests import frame_digest
 from ratchet.errors import EmptyWindowError, NotStoredError, ParameterError, SpecError, UnknownNameError
 from ratchet.feature_functions import load_function
 from ratchet.storage import Storage, open_storage
+from ratchet.storage.failures import local_errors
 from ratchet.windows import TrainingWindows, known_before
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ def save_snapshot(snapshot: Snapshot, root: Storage | Path) -> str:
     if storage.look(f"{folder}/{_MANIFEST}") is None:
         with tempfile.TemporaryDirectory() as local:
             frame = Path(local) / _FRAME
-            snapshot.frame.to_parquet(frame, index=False)
+            with local_errors(frame):
+                snapshot.frame.to_parquet(frame, index=False)
             storage.write(f"{folder}/{_FRAME}", frame)
         storage.write(f"{folder}/{_MANIFEST}", json.dumps(snapshot.manifest, indent=1, sort_keys=True).encode())
     return storage.address(folder)

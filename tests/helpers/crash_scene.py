@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import signal
 import tempfile
@@ -67,14 +68,15 @@ class Theatre:
 
     def __init__(self, folder: Path, server: S3Server | None, forks: SimpleQueue[Forks]) -> None:
         self._folder, self._server, self._forks = folder, server, forks
-        self._client = server.client() if server else None
+        self._client, self._numbers = server.client() if server else None, itertools.count()
         scene = self.scene("undisturbed")
         (self.passes,) = self.for_each([scene], lambda one, fork: one.passes(fork))
         self.undisturbed = scene.look()
         oracle.check_finished(self.undisturbed, self.undisturbed)
 
     def scene(self, name: str) -> Scene:
-        return Scene(self._folder / name, self._server, self._client)
+        """An empty one."""
+        return Scene(self._folder / f"{name}-{next(self._numbers)}", self._server, self._client)
 
     def for_each(self, cases: list, check: Callable) -> list:
         """check(case, forks) for each, as many at a time as there are cores; tells of all that failed."""

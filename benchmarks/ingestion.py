@@ -35,7 +35,7 @@ class Measured:
 
     year: list[dict] = field(default_factory=list)
     big: list[dict] = field(default_factory=list)
-    biggest: dict = field(default_factory=dict)
+    biggest: list[dict] = field(default_factory=list)
     refused: dict[str, dict] = field(default_factory=dict)
     unpacked: dict[int, int] = field(default_factory=dict)
 
@@ -49,10 +49,10 @@ def measure(folder: Path, repeat: int, say: Callable[[str], None]) -> Measured:
     for kind in REFUSED:
         runs.land(kind)
         measured.refused[kind] = runs.call("refuse", folder / kind, runs.new_state())
-    measured.biggest = runs.ingest(f"big-{BIGGEST}", BIG_DAY, BIG_DAY, "alone", "plain")
     for repetition in range(repeat):
         more = ("alone", "plain") if not repetition else ("alone",)
         measured.big.append(runs.ingest(f"big-{BIG}", BIG_DAY, BIG_DAY, *more))
+        measured.biggest.append(runs.ingest(f"big-{BIGGEST}", BIG_DAY, BIG_DAY, *more))
         measured.year.append(runs.ingest("year", *YEAR, *more))
         told = ", ".join(f"{name} {one['seconds']:.1f} s" for name, one in _last(measured).items())
         say(f"repetition {repetition + 1} of {repeat}: {told}")
@@ -108,4 +108,4 @@ class Runs:
 
 
 def _last(measured: Measured) -> dict[str, dict]:
-    return {"big drop": measured.big[-1], "year": measured.year[-1]}
+    return {"big drop": measured.big[-1], "biggest": measured.biggest[-1], "year": measured.year[-1]}

@@ -50,7 +50,7 @@ def ingested() -> Ingested:
     return Ingested(
         year=[run(4.0), run(8.0), run(5.0, peak_mib=2000.0)],
         big=[run(3.0, rows=1_000_000), run(9.0, rows=1_000_000)],
-        biggest=run(50.0, rows=3_000_000),
+        biggest=[run(50.0, rows=3_000_000)],
         refused=refused,
         unpacked={BIG: 68_000_000, BIGGEST: 206_000_000},
     )

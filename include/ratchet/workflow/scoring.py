@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ratchet.days import check_day, shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
 from ratchet.errors import UnknownNameError
-from ratchet.specs import ModelSpec
+from ratchet.specs import Input, ModelSpec
 
 
 def score_partitions(deployment: Deployment, model: str, days: list[str]) -> dict:
@@ -104,15 +106,18 @@ def inputs_partitions(
         found = deployment.ledger.partitions(name, first=first, last=last)
         by_dataset[name] = {one.day: [one.revision, one.digest] for one in found}
     return {
-        day: {name: _relevant(by_dataset[name], day, wanted) for name, wanted in spec.inputs.items()}
+        day: {
+            name: {one: by_dataset[name][one] for one in seen_by(day, by_dataset[name], wanted)}
+            for name, wanted in spec.inputs.items()
+        }
         for day in days
         if day in by_dataset[spec.scored_dataset]
     }
 
 
-def _relevant(partitions: dict[str, list], day: str, wanted) -> dict[str, list]:
+def seen_by(day: str, published: Iterable[str], wanted: Input) -> list[str]:
+    """The days of an input, of those published, that the features of a day are made from; in order."""
     if wanted.latest:
-        known = [known_day for known_day in partitions if known_day <= day]
-        return {max(known): partitions[max(known)]} if known else {}
+        return [max(known)] if (known := [one for one in published if one <= day]) else []
     first = shift_day(day, -wanted.lookback_days)
-    return {d: partitions[d] for d in sorted(partitions) if first <= d <= day}
+    return sorted(one for one in published if first <= one <= day)

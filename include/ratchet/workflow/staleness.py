@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from ratchet.days import shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
 from ratchet.ledger import Partition, Stale
 from ratchet.published import as_known
-from ratchet.specs import Input, ModelSpec
+from ratchet.specs import ModelSpec
 from ratchet.windows import known_before
+from ratchet.workflow.scoring import seen_by
 from ratchet.workflow.training import high_water_mark, request_retrain
 
 
@@ -92,19 +92,12 @@ def _stale_predictions(deployment: Deployment, spec: ModelSpec, revisions: Revis
     for scored in deployment.ledger.scorings(spec.name):
         for dataset, wanted in spec.inputs.items():
             used = scored.partitions.get(dataset, {})
-            for day in _seen_by(scored.day, revisions[dataset], wanted):
+            for day in seen_by(scored.day, revisions[dataset], wanted):
                 newest = revisions[dataset][day][-1]
                 if day not in used or used[day][1] != newest.digest:
                     yield _mark(
                         spec, "predictions", f"{scored.day}/{scored.revision}", _last_change(revisions[dataset][day])
                     )
-
-
-def _seen_by(day: str, published: Mapping[str, object], wanted: Input) -> list[str]:
-    """The days of an input that the features of a day are made from, as they are published now."""
-    if wanted.latest:
-        return [max(known)] if (known := [one for one in published if one <= day]) else []
-    return [one for one in published if shift_day(day, -wanted.lookback_days) <= one <= day]
 
 
 def _last_change(revisions: list[Partition]) -> Partition:

@@ -42,7 +42,7 @@ STEPS = {
     "figures for history": (publish, "partition_history"),
     "digests of content": (publish, "frame_digest"),
     "writing to the lake": (Lake, "publish_days"),
-    "writing to the ledger": (Ledger, "record_partition"),
+    "writing to the ledger": (Ledger, "record_partitions"),
 }
 
 

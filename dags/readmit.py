@@ -24,8 +24,8 @@ for spec in dataset_specs("readmit"):
         **dag_arguments(spec, "readmit", __doc__),
         schedule=None,
         params={
-            "reason": params.text("why", required=True),
-            "from": params.day("first event day; leave both empty for every day that a correction can mend"),
+            "reason": params.text("why; goes on record with your name", required=True),
+            "from": params.day("first event day; leave both empty for every day refused, restated or with quarantine"),
             "to": params.day("last event day, included"),
         },
     ) as dag:

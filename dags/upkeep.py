@@ -7,7 +7,8 @@ model can still be trained again on the same rows. Stopped or killed anywhere it
 
 **Don't** make `keep_days` shorter than your longest run, or than you want to look back at tables that no model needs.
 
-**Parameters**: `keep_days`; `dry_run`: only count.
+**Parameters**: `keep_days`, days, 1 at least (30 by default); `dry_run`: say what would be cleared, and change nothing.
+The task's log, and its XCom, tell for each table how many days were put together and how many files went.
 
 **Example**: `{"keep_days": 90, "dry_run": true}`
 """
@@ -30,8 +31,8 @@ with DAG(
     max_active_runs=1,
     default_args={"owner": "ratchet", "retries": 2, "retry_delay": timedelta(minutes=5)},
     params={
-        "keep_days": Param(30, type="number", minimum=1, description="how long what a reader may be at is kept"),
-        "dry_run": Param(False, type="boolean", description="only count"),
+        "keep_days": Param(30, type="number", minimum=1, description="days that old versions of tables stay readable"),
+        "dry_run": Param(False, type="boolean", description="say what would be cleared, and change nothing"),
     },
 ) as dag:
     KeepUpOperator(task_id="keep_up")

@@ -3,16 +3,13 @@
 Besides what its suite asks, and whatever that is: a row whose key is null, the same as another's or not to be seen is
 set aside, and a drop with a column in which no row has a value is refused, unless the spec says `may_be_empty`.
 
-A suite may also use these columns, made for each row. Days are those of the dataset's zone, hours are elapsed ones, so
-a day has 23 to 25: `day_of_<timestamp column>`; `hours_to_<timestamp column>` and `hours_to_delivery`, from the start
-of the event day; `delivered_after_hours`, from its end to the delivery.
+A suite may also use the columns of ratchet.made_columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, time
 from itertools import pairwise
 from typing import TypeVar
 
@@ -21,16 +18,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.days import shift_day
 from ratchet.drop_schema import SchemaChange, listed
 from ratchet.drops import Drop
 from ratchet.errors import ReconciliationError
 from ratchet.expectations import DAY, Check, Suite, Verdict, validate_days
+from ratchet.made_columns import repeated, with_made_columns
 from ratchet.read_drop import LINE, DropRows
 from ratchet.specs import DatasetSpec
 
 MAX_TEXTS = 10_000  # of a refused day's quarantine: all rows of a big file as JSON take twice its size
-_OWN_COLUMNS = ["day", "known_at", "drop_sha256", "recipe"]
 F = TypeVar("F", pd.DataFrame, pd.Series)
 _UNSEEN = r"[\p{C}\p{Zl}\p{Zp}]"  # control and formatting characters: right-to-left override, zero width, line ends
 
@@ -86,83 +82,46 @@ def check_days(
     A day is refused if a table-level expectation fails, no row is left, or too many rows are set aside. Raises
     ValidationBrokenError when the validator itself raises.
     """
-    frame = _with_facts(spec, suite, read)
-    verdicts = validate_days(frame, suite) if len(frame) else {}
+    frame = _of_all_days(read)
+    drops, sizes = [drop for drop, _ in read.values()], _sizes(read)
+    verdicts = validate_days(with_made_columns(frame, spec, suite, drops, sizes), suite) if len(frame) else {}
     by_suite = pd.concat([pd.Series(dtype="str"), *(verdict.refused_rows for verdict in verdicts.values())])
-    by_key = _key_problems(_without(frame, by_suite.index), spec)
+    by_key = _key_problems(_without(frame[[DAY, *spec.key]], by_suite.index), spec)
     reasons = pd.concat([by_suite, by_key])
     set_aside = pd.DataFrame({LINE: frame.loc[reasons.index, LINE], "reason": reasons})
-    rows = _without(frame, reasons.index).assign(recipe=recipe)[[*spec.columns, *_OWN_COLUMNS]]
+    rows = _without(frame[[*spec.columns, DAY, "known_at"]], reasons.index)
+    del frame  # its columns for the suite take half as much again
     parts = zip(*(_cut_by_day(one, read) for one in (rows, set_aside, by_key)), strict=True)
     return {
-        day: _checked(spec, drop, read_rows, verdicts.get(day), *part)
+        day: _checked(spec, drop, recipe, read_rows, verdicts.get(day), *part)
         for (day, (drop, read_rows)), part in zip(read.items(), parts, strict=True)
     }
 
 
-def delivered_after_hours(drop: Drop, spec: DatasetSpec) -> float:
-    """Hours from the end of the event day, in the dataset's zone, to the delivery; negative for one before it."""
-    return (pd.Timestamp(drop.delivered_at) - _bounds(drop, spec)[1]) / pd.Timedelta(hours=1)
-
-
-def _with_facts(spec: DatasetSpec, suite: Suite, read: Mapping[str, tuple[Drop, DropRows]]) -> pd.DataFrame:
-    """The rows of all days, one after another, with `day`, `known_at`, `drop_sha256` and those of the columns for times
-    that the suite looks at."""
+def _of_all_days(read: Mapping[str, tuple[Drop, DropRows]]) -> pd.DataFrame:
+    """The rows of all days, one after another, with `day` and `known_at`."""
     frame = _joined([rows.frame for _, rows in read.values()])
-    drops, sizes = [drop for drop, _ in read.values()], [len(rows.frame) for _, rows in read.values()]
-
-    def each(values: Iterable) -> pd.Series:
-        return pd.Series(list(values)).repeat(sizes).set_axis(frame.index)
-
-    starts, ends = zip(*(_bounds(drop, spec) for drop in drops), strict=True)
-    start, end, days = each(starts), each(ends), np.repeat(np.array(list(read), "datetime64[D]"), sizes)
-    delivered = [pd.Timestamp(drop.delivered_at).as_unit("us") for drop in drops]
-    hour = pd.Timedelta(hours=1)
-    instants = [name for name, kind in spec.columns.items() if kind == "timestamp"]
-    facts = {
-        "hours_to_delivery": lambda: each((at - start) / hour for at, start in zip(delivered, starts, strict=True)),
-        "delivered_after_hours": lambda: each(delivered_after_hours(drop, spec) for drop in drops),
-        **{f"hours_to_{name}": lambda name=name: (frame[name] - start) / hour for name in instants},
-        **{f"day_of_{name}": lambda name=name: _day_of(frame[name], days, start, end, spec) for name in instants},
-    }
+    sizes = _sizes(read)
+    delivered = [pd.Timestamp(drop.delivered_at).as_unit("us") for drop, _ in read.values()]
     return frame.assign(
-        day=each(read),
-        known_at=each(delivered),
-        drop_sha256=each(drop.sha256 for drop in drops),
-        **{name: facts[name]() for name in suite.reads(facts)},
+        day=repeated(read, sizes).set_axis(frame.index), known_at=repeated(delivered, sizes).set_axis(frame.index)
     )
 
 
+def _sizes(read: Mapping[str, tuple[Drop, DropRows]]) -> list[int]:
+    return [len(rows.frame) for _, rows in read.values()]
+
+
 def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """One frame, its texts in one piece each: Arrow is slow on pieces, and rows may change places when these are
-    written."""
+    """One frame, its texts in one piece each: Arrow is slow on pieces."""
+    if len(frames) == 1:
+        return frames[0]
     frame = pd.concat(frames, ignore_index=True)
     for name in frame.columns[[isinstance(kind, pd.StringDtype) for kind in frame.dtypes]]:
         texts = pa.array(frame[name], pa.large_string(), from_pandas=True)
         if isinstance(texts, pa.ChunkedArray):
             frame[name] = frame.dtypes[name].__from_arrow__(texts.combine_chunks())
     return frame
-
-
-def _day_of(instants: pd.Series, days: np.ndarray, start: pd.Series, end: pd.Series, spec: DatasetSpec) -> pd.Series:
-    """The local day of each instant. `days`: the event days, in which most of them lie."""
-    found = days.copy()
-    outside = ((instants < start) | (instants >= end)).to_numpy()
-    local = instants[outside].dt.tz_convert(spec.zone).dt.tz_localize(None)
-    found[outside] = local.to_numpy("datetime64[us]").astype("datetime64[D]")
-    found[instants.isna().to_numpy()] = np.datetime64("NaT")
-    codes, known = pd.factorize(found.astype("datetime64[s]"))
-    texts = pd.array(np.datetime_as_string(known, unit="D").tolist(), dtype="str")
-    return pd.Series(texts.take(codes, allow_fill=True), index=instants.index)
-
-
-def _bounds(drop: Drop, spec: DatasetSpec) -> tuple[pd.Timestamp, pd.Timestamp]:
-    return _midnight(drop.day, spec), _midnight(shift_day(drop.day, 1), spec)
-
-
-def _midnight(day: str, spec: DatasetSpec) -> pd.Timestamp:
-    local = datetime.combine(datetime.fromisoformat(day), time(), tzinfo=spec.zone)
-    return pd.Timestamp(local).tz_convert("UTC").as_unit("us")
 
 
 def _without(frame: pd.DataFrame, index: pd.Index) -> pd.DataFrame:
@@ -172,13 +131,14 @@ def _without(frame: pd.DataFrame, index: pd.Index) -> pd.DataFrame:
 def _cut_by_day(found: F, read: Mapping[str, tuple[Drop, DropRows]]) -> list[F]:
     """What belongs to each day of `read`, of something whose index is that of the rows of all days."""
     found = found.sort_index()
-    cuts = found.index.searchsorted(np.cumsum([0, *(len(rows.frame) for _, rows in read.values())]))
+    cuts = found.index.searchsorted(np.cumsum([0, *_sizes(read)]))
     return [found.iloc[first:end] for first, end in pairwise(cuts)]
 
 
 def _checked(
     spec: DatasetSpec,
     drop: Drop,
+    recipe: str,
     read: DropRows,
     verdict: Verdict | None,
     rows: pd.DataFrame,
@@ -193,9 +153,15 @@ def _checked(
     quarantine = quarantine.assign(
         row=_row_texts(read, quarantine[LINE], MAX_TEXTS if refusals else None),
         known_at=pd.Timestamp(drop.delivered_at).as_unit("us"),
-        drop_sha256=drop.sha256,
+        drop_sha256=_constant(drop.sha256, len(quarantine)),
     )
+    rows = rows.assign(drop_sha256=_constant(drop.sha256, len(rows)), recipe=_constant(recipe, len(rows)))
     return CheckedDay(drop, read.landed, rows, quarantine, checks, refusals, read.schema_changes)
+
+
+def _constant(text: str, length: int) -> pd.Categorical:
+    """A byte for each row instead of the whole text."""
+    return pd.Categorical.from_codes(np.zeros(length, "int8"), [text])
 
 
 def _row_texts(read: DropRows, lines: pd.Series, most: int | None) -> pd.Series:

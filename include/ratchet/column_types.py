@@ -46,10 +46,11 @@ def read_losslessly(kind: ColumnType, text: pa.Array) -> pa.Array:
 
 
 def to_series(kind: ColumnType, values: pa.ChunkedArray) -> pd.Series:
-    """As pandas has it: Int64 (so that a null stays one), float64, boolean, str, datetime64[us, UTC]."""
+    """As pandas has it, in one piece: Int64 (so that a null stays one), float64, boolean, str, datetime64[us, UTC]."""
     if kind == "float64":
-        return values.to_pandas()
-    return pd.Series(_DTYPES[kind].__from_arrow__(values))
+        numbers = values.to_numpy()
+        return pd.Series(numbers if numbers.flags.writeable else numbers.copy())
+    return pd.Series(_DTYPES[kind].__from_arrow__(values.combine_chunks() if kind == "string" else values))
 
 
 def read_series(kind: ColumnType, text: pd.Series) -> tuple[pd.Series, pd.Series]:

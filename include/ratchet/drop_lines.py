@@ -202,7 +202,8 @@ def _check_text(piece: _Piece, drop: Drop) -> None:
 
 
 def _line_ends(data: bytes) -> int:
-    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+    returns = data.count(b"\r")
+    return data.count(b"\n") + (returns - data.count(b"\r\n") if returns else 0)
 
 
 def _row_too_long(drop: Drop, line: int) -> DropError:
@@ -212,7 +213,7 @@ def _row_too_long(drop: Drop, line: int) -> DropError:
 def _split_plain(piece: _Piece, width: int, wanted: dict[str, int]) -> Rows | None:
     """The rows of a piece in which every line is a row of `width` fields, quoted at most as a whole; None if not."""
     data = piece.data
-    if data.count(b"\r") == data.count(b"\r\n"):
+    if (returns := data.count(b"\r")) and returns == data.count(b"\r\n"):
         data = data.replace(b"\r\n", b"\n")
     if data.startswith(b"\n") or any(mark in data for mark in (b"\r", b"\0", b"\n\n")):
         return None

@@ -1,41 +1,31 @@
-"""Great Expectations, adapted: suites from JSON, verdicts by day. The only module that imports great_expectations.
+"""Expectation suites from JSON, and what they say of days.
 
-A suite is data in GX's own format. What an expectation that fails does follows from what it is:
+A suite is data in GX's own format (docs.greatexpectations.io). What an expectation that fails does follows from what it
+is:
 
 - one that speaks of rows (values in a range, a unique key) sends the rows that fail it to quarantine;
 - one that speaks of the table (row count, share of nulls, freshness), or has `mostly` below 1, refuses the day;
 - one with `"severity": "warning"` or `"info"` does neither: it is on record.
 
 Each day is judged by itself, so a range of days in one run gives the verdicts that single runs give. Expectations that
-look at one row at a time run once over all days, for speed; the others day by day on the rows that passed those.
-GX copies and hashes whole frames, so it gets the columns that expectations name, no others.
-GX that raises is ValidationBrokenError: neither "failed" nor "passed".
+look at one row at a time run over all days, PIECE rows at a time; the others day by day on the rows that passed those.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-logging.getLogger("great_expectations").setLevel(logging.WARNING)  # its import alone says hundreds of lines at INFO
-
-import great_expectations as gx  # noqa: E402 - it reads the switch above when imported
-from great_expectations.core.expectation_suite import ExpectationSuite  # noqa: E402
-from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: E402
-from great_expectations.expectations.expectation_configuration import ExpectationConfiguration  # noqa: E402
-from great_expectations.validator.v1_validator import Validator  # noqa: E402
-
-from ratchet.errors import SpecError, ValidationBrokenError  # noqa: E402
+from ratchet.errors import SpecError, StorageError, SuiteMisfitError
+from ratchet.validator import Answer, Validator
 
 DAY = "day"
+PIECE = 500_000  # rows that GX gets at a time: some 100 MB and, besides what each row takes, 0.2 seconds
 # Expectations whose verdict on a row depends on that row alone. Any other that yields rows runs day by day.
 _ROW_BY_ROW = frozenset(
     {
@@ -61,8 +51,7 @@ _ROW_BY_ROW = frozenset(
 _OF_NAMED_COLUMNS = ("expect_column_", "expect_compound_columns_", "expect_multicolumn_", "expect_select_column_")
 _OF_ALL_COLUMNS = frozenset({"expect_column_to_exist"})  # it may ask for a place among them
 _OF_NO_COLUMN = frozenset({"expect_table_row_count_to_be_between", "expect_table_row_count_to_equal"})
-_EXACT_AS_FLOAT = 2**53
-_NOT_FACTS = {"batch_id", "column", "column_A", "column_B", "column_list", "result_format", "condition_parser"}
+_OF_THE_PATH = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)  # not of the disk
 
 
 @dataclass(frozen=True)
@@ -73,8 +62,9 @@ class Suite:
     path: Path
     expectations: tuple[dict, ...] = field(repr=False)
 
-    def part(self, row_by_row: bool) -> list[dict]:
-        return [e for e in self.expectations if _is_row_by_row(e) == row_by_row]
+    def part(self, row_by_row: bool) -> _Part:
+        asked = [e for e in self.expectations if _is_row_by_row(e) == row_by_row]
+        return _Part(asked, Validator.of(self.name, self.path, asked))
 
     def reads(self, columns: Iterable[str]) -> list[str]:
         """Those of the columns that some expectation may look at."""
@@ -110,13 +100,21 @@ class Verdict:
 
 
 def load_suite(path: Path) -> Suite:
-    """The suite of a JSON file. Raises SpecError if GX can't make expectations of it, or it holds none."""
+    """The suite of a JSON file. Raises SpecError if GX can't make expectations of it, or it holds none; StorageError
+    when the disk fails."""
     path = Path(path)
     try:
         raw = json.loads(path.read_text("utf-8"))
         suite = Suite(name=str(raw["name"]), path=path, expectations=tuple(raw["expectations"]))
-        _gx_suite(suite, list(suite.expectations))
+        Validator.of(suite.name, path, suite.expectations)
     except Exception as error:  # GX, pydantic and JSON each have families of their own
+        if isinstance(error, OSError) and not isinstance(error, _OF_THE_PATH):
+            raise StorageError(
+                "the disk failed while an expectation suite was loaded",
+                seen=error.strerror or error,
+                where=error.filename or path,
+                hint="make room on the disk, that of temporary files too (TMPDIR), then run again",
+            ) from error
         raise SpecError(
             "an expectation suite that can't be used",
             seen=f"{type(error).__name__}: {error}",
@@ -132,71 +130,90 @@ def load_suite(path: Path) -> Suite:
 def validate_days(frame: pd.DataFrame, suite: Suite) -> dict[str, Verdict]:
     """The verdict on each day of `frame`, which has a `day` column and a unique index.
 
-    Raises ValidationBrokenError if GX raises, or if an expectation gives no clear answer.
+    Raises SuiteMisfitError if the suite names a column that isn't there; ValidationBrokenError if GX raises, or if an
+    expectation gives no clear answer.
     """
-    reasons: dict[object, list[str]] = {}
-    checks: dict[str, list[Check]] = {day: [] for day in sorted(frame[DAY].unique())}
-    days = frame[DAY]
-    rows_part, rest = (_Part.of(suite, row_by_row) for row_by_row in (True, False))
-    for result in rows_part.run(_between_as_numbers(rows_part.narrowed(frame), rows_part.asked)):
-        failed = days.loc[_unexpected(result)].value_counts()
-        for day, kept in checks.items():
-            kept.append(_check(day, result, failed_rows=int(failed.get(day, 0))))
-        _note(reasons, result)
-    for day, rows in _by_day(rest.narrowed(frame), days, reasons) if rest.asked else ():
-        for result in rest.run(rows):
-            checks[day].append(_check(day, result, failed_rows=len(_unexpected(result))))
-            _note(reasons, result)
-    refused = pd.Series({index: "; ".join(said) for index, said in reasons.items()}, dtype="str")
-    by_day = refused.groupby(days.reindex(refused.index)) if len(refused) else {}
-    parts = dict(list(by_day))
-    return {day: Verdict(day, parts.get(day, refused.iloc[:0]), tuple(kept)) for day, kept in checks.items()}
+    _refuse_unknown_columns(suite, frame.columns)
+    which, days = pd.factorize(frame[DAY], sort=True)
+    checks: dict[str, list[Check]] = {day: [] for day in days}
+    reasons = _Reasons(len(frame))
+    rows_part, rest = (suite.part(row_by_row) for row_by_row in (True, False))
+    for answer in rows_part.validator.run_in_pieces(rows_part.narrowed(frame), PIECE):
+        at = frame.index.get_indexer(answer.failed)
+        for day, failed in zip(days, np.bincount(which[at], minlength=len(days)).tolist(), strict=True):
+            checks[day].append(_check_of_rows(day, answer, failed))
+        reasons.note(at, answer)
+    for day, rows in _by_day(rest.narrowed(frame), frame[DAY], reasons.codes == 0) if rest.asked else ():
+        for answer in rest.validator.run(rows):
+            checks[day].append(_check_of_day(day, answer))
+            reasons.note(frame.index.get_indexer(answer.failed), answer)
+    at = np.flatnonzero(reasons.codes)
+    refused = pd.Series(reasons.texts_of(at), index=frame.index[at], dtype="str")
+    return {day: Verdict(day, refused[which[at] == code], tuple(checks[day])) for code, day in enumerate(days)}
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Some of a suite's expectations, as its file says them and as GX wants them."""
+    """Some of a suite's expectations, and what runs them."""
 
-    suite: Suite
     asked: list[dict]
-    made: ExpectationSuite
-
-    @classmethod
-    def of(cls, suite: Suite, row_by_row: bool) -> _Part:
-        asked = suite.part(row_by_row)
-        return cls(suite, asked, _gx_suite(suite, asked))
+    validator: Validator
 
     def narrowed(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Only what the expectations may look at, or a column for GX to count rows by."""
         return frame[_read_by(self.asked, frame.columns) or [DAY]]
 
-    def run(self, frame: pd.DataFrame) -> list:
-        """GX's results, in order."""
-        if not self.asked:
-            return []
-        try:
-            # What Batch.validate does, but for loading and hashing the frame a second time.
-            wanted = {"result_format": "COMPLETE"}
-            validator = Validator(_batch_definition(), wanted, batch_parameters={"dataframe": frame})
-            outcome = validator.validate_expectation_suite(self.made)
-        except Exception as error:
-            raise _broken(self.suite, type(error).__name__, str(error)) from error
-        for result in outcome.results:
-            if (raised := _raised(result.exception_info)) is not None:
-                raise _broken(self.suite, _describe(result), raised)
-            if _judged_by_rows(result) and not result.success and not _unexpected(result):
-                raise _broken(self.suite, _describe(result), "failed without naming a row")
-        if len(outcome.results) != len(self.asked):
-            raise _broken(self.suite, f"{len(outcome.results)} answers", f"{len(self.asked)} expectations asked")
-        return list(outcome.results)
+
+class _Reasons:
+    """Why rows are refused: `codes` has a number for each, 0 for a row that isn't. A list of texts for each row would
+    take half a kilobyte a row."""
+
+    def __init__(self, rows: int) -> None:
+        self.codes = np.zeros(rows, dtype="int32")
+        self._texts = [""]
+
+    def note(self, at: np.ndarray, answer: Answer) -> None:
+        """That these rows failed, if it sends them to quarantine."""
+        if not len(at) or not _quarantines(answer):
+            return
+        before, which = np.unique(self.codes[at], return_inverse=True)
+        first = len(self._texts)
+        self._texts += [f"{self._texts[code]}; {answer.expectation}" if code else answer.expectation for code in before]
+        self.codes[at] = first + which
+
+    def texts_of(self, at: np.ndarray) -> pd.api.extensions.ExtensionArray:
+        return pd.array(self._texts, dtype="str").take(self.codes[at])
 
 
-def _by_day(frame: pd.DataFrame, days: pd.Series, without: Collection) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows of each day that has any, but for those whose index is in `without`."""
-    if without:
-        kept = ~frame.index.isin(list(without))
+def _by_day(frame: pd.DataFrame, days: pd.Series, kept: np.ndarray) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows kept of each day that has any."""
+    if not kept.all():
         frame, days = frame[kept], days[kept]
-    yield from frame.groupby(days)
+    if days.nunique() == 1:
+        yield days.iloc[0], frame  # groupby would copy it
+    else:
+        yield from frame.groupby(days)
+
+
+def _refuse_unknown_columns(suite: Suite, columns: Iterable[str]) -> None:
+    known = set(columns)
+    if unknown := sorted({name for one in suite.expectations for name in _columns_of(one)} - known):
+        raise SuiteMisfitError(
+            f"suite {suite.name!r} asks for columns that there aren't",
+            seen=", ".join(unknown),
+            expected="columns of the dataset, or those that are made for suites, such as delivered_after_hours",
+            where=suite.path,
+            hint="mend the names in the suite, or the columns in the dataset's spec; trying again won't help",
+        )
+
+
+def _columns_of(expectation: dict) -> list[str]:
+    """The columns without which GX raises."""
+    if expectation["type"] in _OF_ALL_COLUMNS:
+        return []
+    kwargs = expectation.get("kwargs", {})
+    named = [kwargs.get("column"), kwargs.get("column_A"), kwargs.get("column_B"), *kwargs.get("column_list", ())]
+    return [name for name in named if name]
 
 
 def _read_by(expectations: Iterable[dict], columns: Iterable[str]) -> list[str]:
@@ -221,133 +238,30 @@ def _texts(value: object) -> Iterator[str]:
         yield from _texts(inner)
 
 
-def _between_as_numbers(frame: pd.DataFrame, expectations: list[dict]) -> pd.DataFrame:
-    """With plain integers, where there are no nulls, for GX to compare with bounds: it takes others value by value."""
-    between = [e["kwargs"] for e in expectations if e["type"] == "expect_column_values_to_be_between"]
-    numbers = {kwargs.get("column") for kwargs in between if _has_plain_bounds(kwargs)}
-    plain = {
-        name: frame[name].to_numpy("int64")
-        for name in numbers & set(frame.columns)
-        if frame[name].dtype == "Int64" and not frame[name].hasnans and _is_exact_as_float(frame[name])
-    }
-    return frame.assign(**plain) if plain else frame
-
-
-def _has_plain_bounds(kwargs: dict) -> bool:
-    bounds = (kwargs.get("min_value"), kwargs.get("max_value"))
-    return all(bound is None or type(bound) in (int, float) for bound in bounds)
-
-
-def _is_exact_as_float(values: pd.Series) -> bool:
-    return not len(values) or bool(values.min() > -_EXACT_AS_FLOAT and values.max() < _EXACT_AS_FLOAT)
-
-
 def _is_row_by_row(expectation: dict) -> bool:
     return expectation["type"] in _ROW_BY_ROW and expectation.get("kwargs", {}).get("mostly", 1) == 1
 
 
-@lru_cache(maxsize=1)
-def _batch_definition():
-    """An ephemeral context: it writes nothing, so tasks may run side by side."""
-    # This module of GX sets a level of its own.
-    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    asset = context.data_sources.add_pandas("frames").add_dataframe_asset("frame")
-    return asset.add_batch_definition_whole_dataframe("whole")
-
-
-def _gx_suite(suite: Suite, expectations: list[dict]) -> ExpectationSuite:
-    _batch_definition()  # a suite needs a context
-    # One by one: given as JSON, ExpectationSuite only logs those it can't make, and leaves them out.
-    made = [ExpectationConfiguration(**one).to_domain_obj() for one in expectations]
-    return ExpectationSuite(name=suite.name, expectations=made)
-
-
-def _raised(info: object) -> str | None:
-    """The message of an exception in GX's exception_info, flat or nested by metric, None if there is none."""
-    if not isinstance(info, dict):
-        return None
-    if info.get("raised_exception"):
-        return str(info.get("exception_message"))
-    return next((said for value in info.values() if (said := _raised(value)) is not None), None)
-
-
-def _broken(suite: Suite, what: str, raised: str) -> ValidationBrokenError:
-    return ValidationBrokenError(
-        f"the validator raised: {what}",
-        seen=raised[:500],
-        expected="a verdict",
-        where=suite.path,
-        hint="this is neither 'failed' nor 'passed': mend the suite (columns it names, types) and run again",
-    )
-
-
-def _unexpected(result) -> list:
-    """The index of the rows that failed. Empty for an expectation that speaks of the table."""
-    return list((result.result or {}).get("unexpected_index_list") or [])
-
-
-def _quarantines(result) -> bool:
+def _quarantines(answer: Answer) -> bool:
     """A critical failure of which GX names the rows, unless a share of failing rows is allowed."""
-    return (
-        not result.success
-        and _severity(result) == "critical"
-        and "unexpected_index_list" in (result.result or {})
-        and result.expectation_config.kwargs.get("mostly", 1) == 1
-    )
+    return not answer.passed and answer.severity == "critical" and answer.names_rows and not answer.allows_some
 
 
-def _note(reasons: dict[object, list[str]], result) -> None:
-    if _quarantines(result):
-        said = _describe(result)
-        for index in _unexpected(result):
-            reasons.setdefault(index, []).append(said)
+def _check_of_rows(day: str, answer: Answer, failed: int) -> Check:
+    """Of one day, of an expectation that looks at one row at a time and was asked of all days at once."""
+    seen = f"{failed} rows"
+    return Check(day, answer.expectation, answer.severity, not failed, failed, seen, answer.expected, False)
 
 
-def _check(day: str, result, failed_rows: int) -> Check:
-    by_row = "unexpected_index_list" in (result.result or {}) or "unexpected_count" in (result.result or {})
-    passed = failed_rows == 0 if _judged_by_rows(result) else bool(result.success)
+def _check_of_day(day: str, answer: Answer) -> Check:
+    failed = len(answer.failed)
     return Check(
         day=day,
-        expectation=_describe(result),
-        severity=_severity(result),
-        passed=passed,
-        failed_rows=failed_rows,
-        seen=f"{failed_rows} rows" if by_row else _plain((result.result or {}).get("observed_value")),
-        expected=_plain(_facts(result)),
-        refuses_day=not passed and _severity(result) == "critical" and not _quarantines(result),
+        expectation=answer.expectation,
+        severity=answer.severity,
+        passed=answer.passed,
+        failed_rows=failed,
+        seen=f"{failed} rows" if answer.names_rows or answer.counts_rows else answer.seen,
+        expected=answer.expected,
+        refuses_day=not answer.passed and answer.severity == "critical" and not _quarantines(answer),
     )
-
-
-def _judged_by_rows(result) -> bool:
-    return _is_row_by_row({"type": result.expectation_config.type, "kwargs": result.expectation_config.kwargs})
-
-
-def _severity(result) -> str:
-    return str(getattr(result.expectation_config.severity, "value", result.expectation_config.severity))
-
-
-def _describe(result) -> str:
-    """E.g. `wind_speed: expect_column_values_to_be_between (max_value 150)`."""
-    config = result.expectation_config
-    kwargs = config.kwargs
-    named = [kwargs.get("column"), kwargs.get("column_A"), kwargs.get("column_B"), *kwargs.get("column_list", [])]
-    subject = ", ".join(name for name in named if name)
-    facts = _plain(_facts(result))
-    return f"{subject + ': ' if subject else ''}{config.type}{f' ({facts})' if facts else ''}"
-
-
-def _facts(result) -> dict:
-    kwargs = result.expectation_config.kwargs
-    facts = {key: value for key, value in kwargs.items() if key not in _NOT_FACTS and value is not None}
-    if isinstance(where := facts.get("row_condition"), dict) and where.get("type") == "comparison":
-        del facts["row_condition"]
-        facts["where"] = f"{where['column']['name']} {where['operator']} {where['parameter']}"
-    return facts
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(one)}" for key, one in sorted(value.items()))
-    return value if isinstance(value, str) else json.dumps(value, default=str)

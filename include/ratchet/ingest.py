@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +19,7 @@ from ratchet.drops import Drop, DropStore
 from ratchet.errors import DropError, ParameterError, RatchetError, ValidationFailedError
 from ratchet.expectations import Check, Suite, load_suite
 from ratchet.lake import Lake
-from ratchet.publish import IngestReport, PartitionLedger, Publisher, recipe_of
+from ratchet.publish import IngestReport, PartitionLedger, Publisher
 from ratchet.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -58,18 +58,33 @@ def ingest_days(
     days = sorted({check_day(day, "day") for day in days})
     if not days:
         raise ParameterError(f"no day of {spec.name} to ingest", hint="name at least one event day")
-    suite = load_suite(suite_path)
     publisher = Publisher(
-        spec, suite, drops=drops, lake=lake, ledger=ledger, pseudonyms=pseudonyms, actor=actor, reason=reason
+        spec,
+        load_suite(suite_path),
+        drops=drops,
+        lake=lake,
+        ledger=ledger,
+        pseudonyms=pseudonyms,
+        actor=actor,
+        reason=reason,
     )
-    report = publisher.report
     delivered = set(drops.days(spec.name))
-    report.missing = [day for day in days if day not in delivered]
-    if report.missing and on_missing == "error":
-        raise _missing(spec, drops, report.missing, len(days))
-    found, done = [day for day in days if day in delivered], 0
+    missing = publisher.report.missing = [day for day in days if day not in delivered]
+    if missing and on_missing == "error":
+        raise _missing(spec, drops, missing, len(days))
+    found = {day: _announced(drops, spec.name, day) for day in days if day in delivered}
+    return _ingest(publisher, found, on_data_docs)
+
+
+def _ingest(
+    publisher: Publisher, found: Mapping[str, Drop | None], on_data_docs: Callable[[Path, str], str] | None
+) -> IngestReport:
+    """Publishes these days, in batches. Of the drops only the sizes count: the publisher looks at each anew, once it
+    has seen what it would replace."""
+    spec, suite, report = publisher.spec, publisher.suite, publisher.report
     checks: list[Check] = []
-    for batch in _batches(spec, found, drops):
+    done = 0
+    for batch in _batches(found):
         checks += publisher.ingest(batch)
         done += len(batch)
         log.info(
@@ -99,27 +114,27 @@ def ingest_new(
     lake: Lake,
     ledger: PartitionLedger,
     pseudonyms: Pseudonyms | None = None,
-    **more,
+    on_data_docs: Callable[[Path, str], str] | None = None,
+    actor: str | None = None,
 ) -> IngestReport:
     """Publishes the drops that the ledger hasn't got: of new days, and restatements (other bytes for a known day).
 
     A drop that this recipe has refused before is not tried again: `refused_before` of the report names it. No drop to
     take: a report whose status is "nothing new". Everything else as `ingest_days`.
     """
-    recipe = recipe_of(spec, load_suite(suite_path), pseudonyms)
+    publisher = Publisher(
+        spec, load_suite(suite_path), drops=drops, lake=lake, ledger=ledger, pseudonyms=pseudonyms, actor=actor
+    )
     refused = {(r.day, r.delivery, r.recipe) for r in ledger.refusals(spec.name)}
-    new, refused_before = [], []
+    new: dict[str, Drop | None] = {}
     for day, drop in _not_published(spec, drops, ledger):
-        known = drop is not None and (day, drop.delivery, recipe) in refused
-        (refused_before if known else new).append(day)
-    if refused_before:
-        log.warning("%s: refused before and not tried again: %s", spec.name, ", ".join(refused_before))
-    report = IngestReport(spec.name)
-    if new:
-        adapters = {"drops": drops, "suite_path": suite_path, "lake": lake, "ledger": ledger, "pseudonyms": pseudonyms}
-        report = ingest_days(spec, new, **adapters, **more)
-    report.refused_before = refused_before
-    return report
+        if drop is not None and (day, drop.delivery, publisher.recipe) in refused:
+            publisher.report.refused_before.append(day)
+        else:
+            new[day] = drop
+    if before := publisher.report.refused_before:
+        log.warning("%s: refused before and not tried again: %s", spec.name, ", ".join(before))
+    return _ingest(publisher, new, on_data_docs)
 
 
 def affected_days(spec: DatasetSpec, *, drops: DropStore, ledger: PartitionLedger) -> list[str]:
@@ -145,10 +160,9 @@ def _not_published(spec: DatasetSpec, drops: DropStore, ledger: PartitionLedger)
             yield day, drop
 
 
-def _batches(spec: DatasetSpec, days: Sequence[str], drops: DropStore) -> Iterator[list[str]]:
+def _batches(found: Mapping[str, Drop | None]) -> Iterator[list[str]]:
     batch, size = [], 0
-    for day in days:
-        drop = _announced(drops, spec.name, day)
+    for day, drop in found.items():
         more = drop.bytes if drop else 0
         if batch and (len(batch) == BATCH_DAYS or size + more > BATCH_BYTES):
             yield batch

@@ -9,8 +9,8 @@ by a conditional put (If-None-Match) on S3. Where the storage fails, every call 
 
 from __future__ import annotations
 
+import os
 import random
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -21,17 +21,20 @@ from uuid import uuid4
 
 import pandas as pd
 import pyarrow as pa
+
+# deltalake's allocator would keep what a write took, half a gigabyte for three million rows, for ten seconds.
+os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from ratchet.days import check_day
 from ratchet.errors import ConflictError, ParameterError, UnknownNameError
 from ratchet.failpoints import failpoint
-from ratchet.lake_files import DAY, NO_TABLE, LakeFiles, day_of, keys_of, read_rows
+from ratchet.lake_files import NO_TABLE, LakeFiles, bounds_of, check_table, day_of, files_of, keys_of, read_rows
+from ratchet.lake_rows import DAY, fit, to_arrow, to_frame
 from ratchet.storage import Storage, delta_error, open_storage
 
-# Whole numbers and truth values keep their type with and without nulls, whichever days are read.
-_NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
 _EXTREMES = "delta.dataSkippingNumIndexedCols"
 # Delta forgets how to read versions older than 30 days, unless told otherwise.
 _KEEP_HISTORY = {
@@ -39,8 +42,6 @@ _KEEP_HISTORY = {
     "delta.logRetentionDuration": "interval 36500 days",
     _EXTREMES: "0",  # the log would keep smallest and largest values, whoever is erased
 }
-_TABLE = re.compile(r"[a-z][a-z0-9_]{0,40}/[a-z][a-z0-9_]{0,40}")
-_NO_DAY = "none"  # Arrow takes no empty list
 _PUBLICATION = "ratchet_publication"  # in each commit's metadata: whose it is
 _ATTEMPTS = 12  # commits lost to writers of other days are tried again; each attempt reads the table anew
 
@@ -79,8 +80,7 @@ class Lake(LakeFiles):
     ) -> int:
         """Replaces one day of a table by the rows of `frame`, in one commit. Returns the table's new version.
 
-        `frame` need not hold `day`; without rows the day is emptied. `metadata` is kept in the commit. `read_at`: see
-        `publish_days`.
+        `frame` need not hold `day`; without rows the day is emptied. `metadata` is kept in the commit.
         """
         return self.publish_days(table, {day: frame}, metadata, read_at=read_at)
 
@@ -103,8 +103,7 @@ class Lake(LakeFiles):
         days = sorted(check_day(day, "day") for day in frames)
         if not days:
             raise ParameterError("no day to publish", where=table, hint="name at least one day")
-        filled = [frames[day].assign(**{DAY: day}) for day in days if len(frames[day])]
-        rows = _to_arrow(pd.concat(filled, ignore_index=True)) if filled else None
+        rows = to_arrow({day: frames[day] for day in days})
         self.path(table)
         mark = {_PUBLICATION: uuid4().hex}
         told = {key: str(value) for key, value in (metadata or {}).items()} | mark
@@ -152,17 +151,8 @@ class Lake(LakeFiles):
         opened = self._open(table, version)
         if opened is None:
             return pd.DataFrame(columns=columns or [DAY])
-        if absent := set(columns or []) - {field.name for field in opened.schema().fields}:
-            known = [field.name for field in opened.schema().fields]
-            raise UnknownNameError(
-                f"table {table!r} has no column {sorted(absent)}", expected=known, hint="ask for columns it has"
-            )
-        wanted = sorted({*columns, DAY}) if columns else None
-        bounds = [(DAY, op, check_day(day, "day")) for op, day in ((">=", first), ("<=", last)) if day is not None]
-        bounds += [(DAY, "in", [check_day(day, "day") for day in days] or [_NO_DAY])] if days is not None else []
-        rows = read_rows(self, table, opened, wanted, bounds)
-        frame = rows.to_pandas(types_mapper=_NULLABLE.get)
-        frame = frame.sort_values(DAY, kind="stable", ignore_index=True)
+        rows = read_rows(self, table, opened, columns, bounds_of(first, last, days))
+        frame = to_frame(rows).sort_values(DAY, kind="stable", ignore_index=True)
         return frame[columns] if columns else frame
 
     @_answered
@@ -190,14 +180,7 @@ class Lake(LakeFiles):
 
     def path(self, table: str) -> str:
         """Where a table lies, a folder or an s3:// address. Raises ParameterError for what isn't `<kind>/<name>`."""
-        if not _TABLE.fullmatch(table):
-            raise ParameterError(
-                "not a table's name",
-                seen=repr(table),
-                expected="<kind>/<name> in small letters, digits and _",
-                hint="e.g. datasets/flights",
-            )
-        return self.storage.address(table)
+        return self.storage.address(check_table(table))
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable | None:
         path = self.path(table)
@@ -241,7 +224,7 @@ class Lake(LakeFiles):
         elif rows is None:
             opened.delete(replaced, commit_properties=commit)
         else:
-            fitted, grown = _fit(rows, opened)
+            fitted, grown = fit(rows, pa.schema(opened.schema().to_arrow()))
             write_deltalake(
                 opened,
                 fitted,
@@ -256,8 +239,8 @@ class Lake(LakeFiles):
         """The commit itself fails if another one of these days comes between this look and it: Delta's own check."""
         if opened.version() == read_at:
             return
-        then = _files(self._open(table, read_at), days) if read_at != NO_TABLE else set()
-        if then != _files(opened, days):
+        then = files_of(self._open(table, read_at), days) if read_at != NO_TABLE else set()
+        if then != files_of(opened, days):
             raise ConflictError(
                 f"days of table {table!r} were written by another run meanwhile",
                 seen=f"version {opened.version()}",
@@ -273,7 +256,7 @@ class Lake(LakeFiles):
         opened = self._open(table, version)
         if opened is None:
             return set()
-        uris = opened.file_uris() if days is None else _files(opened, sorted(days)) if days else ()
+        uris = opened.file_uris() if days is None else files_of(opened, sorted(days)) if days else ()
         return keys_of(table, uris)
 
     @_answered
@@ -295,60 +278,6 @@ class Lake(LakeFiles):
             except (CommitFailedError, DeltaError) as error:
                 raise _publish_error(table, scattered, error) from error
         return len(scattered)
-
-
-def _files(opened: DeltaTable, days: list[str]) -> set[str]:
-    return set(opened.file_uris(file_pruning_predicate=[(DAY, "in", days)]))
-
-
-def _to_arrow(frame: pd.DataFrame) -> pa.Table:
-    """Arrow rows with plain strings and microsecond instants; text columns without a value stay text."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    fields = [pa.field(field.name, _plain_type(field.type)) for field in table.schema]
-    return table.cast(pa.schema(fields)).replace_schema_metadata(None)
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_timestamp(kind):
-        return pa.timestamp("us", tz="UTC" if kind.tz else None)
-    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_null(kind) else kind
-
-
-def _fit(rows: pa.Table, opened: DeltaTable) -> tuple[pa.Table, bool]:
-    """`rows` with the table's columns, order and types, new columns last; and whether there are new ones."""
-    known = pa.schema(opened.schema().to_arrow())
-    added = [field for field in rows.schema if field.name not in known.names]
-    columns = []
-    for field in known:
-        kind = _plain_type(field.type)
-        if field.name not in rows.column_names:
-            columns.append(pa.nulls(len(rows), kind))
-            continue
-        column = rows[field.name]
-        try:
-            if not _is_lossless(column.type, kind):
-                raise pa.ArrowInvalid("another kind of value")
-            columns.append(column.cast(kind))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise ParameterError(
-                f"column {field.name!r} does not fit the table",
-                seen=f"{column.type} ({error})",
-                expected=str(kind),
-                hint="publish the type that the table has, or give the column a new name",
-            ) from error
-    columns += [rows[field.name] for field in added]
-    return pa.table(columns, names=[*known.names, *(field.name for field in added)]), bool(added)
-
-
-def _is_lossless(given: pa.DataType, kind: pa.DataType) -> bool:
-    """Whether a cast keeps values what they are; the cast itself refuses numbers that don't fit."""
-    numbers = (pa.types.is_integer, pa.types.is_floating)
-    return (
-        given == kind
-        or pa.types.is_null(given)
-        or any(is_a(given) and is_a(kind) for is_a in (*numbers, pa.types.is_timestamp, pa.types.is_string))
-        or (pa.types.is_integer(given) and pa.types.is_floating(kind))
-    )
 
 
 def _is_race(error: Exception) -> bool:

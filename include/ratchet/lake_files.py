@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
@@ -13,17 +14,20 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ratchet.days import check_day
 from ratchet.digests import canonical_json, digest_of
-from ratchet.errors import UnknownNameError
+from ratchet.errors import ParameterError, UnknownNameError
 from ratchet.failpoints import failpoint
+from ratchet.lake_rows import DAY, decoded
 from ratchet.storage import Entry, Storage
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-DAY = "day"
 NO_TABLE = -1  # stands for the version of a table that isn't there
 _ERASED = "_erased"  # folder of a table: which days an erasure took from its old versions
+_TABLE = re.compile(r"[a-z][a-z0-9_]{0,40}/[a-z][a-z0-9_]{0,40}")
+_NO_DAY = "none"  # Arrow takes no empty list
 _MAX_BYTES = 4 * 1024**3
 _YOUNG = timedelta(hours=1)
 
@@ -66,7 +70,7 @@ class LakeFiles(ABC):
             path = Path(folder) / "rows.parquet"
             self.storage.download(key, path, _MAX_BYTES)
             known = pq.read_schema(path).names
-            return pq.read_table(path, columns=[name for name in columns if name in known], partitioning=None)
+            return decoded(pq.read_table(path, columns=[name for name in columns if name in known], partitioning=None))
 
     def purge(self, table: str, days: Collection[str], holding: Collection[str], erasure: str) -> int:
         """Deletes the files of these days that the newest version doesn't read, so that no other can be read there any
@@ -124,12 +128,39 @@ class LakeFiles(ABC):
         return len(keys)
 
 
+def check_table(table: str) -> str:
+    """The name itself. Raises ParameterError for what isn't `<kind>/<name>`."""
+    if not _TABLE.fullmatch(table):
+        raise ParameterError(
+            "not a table's name",
+            seen=repr(table),
+            expected="<kind>/<name> in small letters, digits and _",
+            hint="e.g. datasets/flights",
+        )
+    return table
+
+
+def bounds_of(first: str | None, last: str | None, days: Collection[str] | None) -> list[tuple[str, str, object]]:
+    """What to filter rows by; see Lake.read. Raises ParameterError for a day that is none."""
+    bounds = [(DAY, op, check_day(day, "day")) for op, day in ((">=", first), ("<=", last)) if day is not None]
+    if days is not None:
+        bounds.append((DAY, "in", [check_day(day, "day") for day in days] or [_NO_DAY]))
+    return bounds
+
+
 def read_rows(
     lake: LakeFiles, table: str, opened: DeltaTable, columns: list[str] | None, bounds: list[tuple[str, str, str]]
 ) -> pa.Table:
-    """The rows of a version. Raises ErasedError, or UnknownNameError after a clearing, where their files are gone."""
+    """The rows of a version: some columns and `day`, or all. Raises UnknownNameError for a column that it doesn't have,
+    and after a clearing where the rows' files are gone; ErasedError after an erasure."""
+    known = [field.name for field in opened.schema().fields]
+    if absent := set(columns or []) - set(known):
+        raise UnknownNameError(
+            f"table {table!r} has no column {sorted(absent)}", expected=known, hint="ask for columns it has"
+        )
+    wanted = sorted({*columns, DAY}) if columns else None
     try:
-        return opened.to_pyarrow_table(columns=columns, filters=bounds or None)
+        return opened.to_pyarrow_table(columns=wanted, filters=bounds or None)
     except FileNotFoundError as error:
         wanted = {key for key in keys_of(table, opened.file_uris()) if _is_within(day_of(key), bounds)}
         days = sorted({day_of(key) for key in wanted - set(lake.data_files(table))})
@@ -137,6 +168,11 @@ def read_rows(
         if opened.version() == lake.state(table) and not erasures:
             raise  # nobody took these away on purpose
         raise _gone(table, opened.version(), days, erasures) from error
+
+
+def files_of(opened: DeltaTable, days: Collection[str]) -> set[str]:
+    """The addresses of the files that a version reads for these days."""
+    return set(opened.file_uris(file_pruning_predicate=[(DAY, "in", list(days))]))
 
 
 def keys_of(table: str, uris: Iterable[str]) -> set[str]:

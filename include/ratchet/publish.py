@@ -16,19 +16,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
 from ratchet.checked_days import CheckedDay, check_days
+from ratchet.day_batch import DayBatch
 from ratchet.digests import digest_of, frame_digest
 from ratchet.drops import Drop, DropStore
-from ratchet.errors import DropError, LedgerError, RatchetError, UndeliveredDropError
+from ratchet.errors import DropError, RatchetError, UndeliveredDropError
 from ratchet.expectations import Check, Suite
-from ratchet.lake import NO_TABLE, Lake
-from ratchet.published import written_by
-from ratchet.quality import partition_history
+from ratchet.lake import Lake
+from ratchet.quality import UnreadDrop, history_with_unread, partition_history, quality_with_unread
 from ratchet.read_drop import MAX_BYTES, DropRows, read_drop
 from ratchet.specs import DatasetSpec
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TABLES = ("quality", "history", "quarantine", "refused", "datasets")  # in the order in which they are written
 _READER = 2  # raise it when reading or splitting changes what is published from the same drop
 
 
@@ -53,20 +52,7 @@ class PartitionLedger(Protocol):
 
     def refusals(self, dataset: str) -> Sequence[Refusal]: ...
 
-    def record_partition(
-        self,
-        dataset: str,
-        day: str,
-        digest: str,
-        drop_sha256: str,
-        recipe: str,
-        table_version: int,
-        rows: int,
-        quarantined: int,
-        delivered_at: datetime,
-        actor: str | None = None,
-        reason: str = "delivered",
-    ) -> object: ...
+    def record_partitions(self, published: Sequence[Mapping]) -> object: ...
 
     def record_refusal(
         self, dataset: str, day: str, delivery: str, recipe: str, reasons: Sequence[str], actor: str | None = None
@@ -113,6 +99,9 @@ def recipe_of(spec: DatasetSpec, suite: Suite, pseudonyms: Pseudonyms | None = N
     return digest_of([_READER, deciding, asked, pseudonyms.fingerprint if spec.personal and pseudonyms else None])
 
 
+MOST_ROWS = 1_000_000  # held in memory at once, unless a single drop has more
+
+
 class Publisher:
     """Takes batches of one dataset's days; `report` collects what became of them."""
 
@@ -134,27 +123,41 @@ class Publisher:
         self.actor, self.reason = actor, reason
 
     def ingest(self, days: Sequence[str]) -> list[Check]:
-        """Publishes the days, all in one commit. Returns what was checked."""
-        batch = _Batch(self, days)
+        """Publishes the days in one commit, and puts them on record in one transaction; in several of both when their
+        rows are more than MOST_ROWS, whatever their manifests say. Returns what was checked."""
+        checks: list[Check] = []
+        while days:
+            some, days = self._ingest_some(days)
+            checks += some
+        return checks
+
+    def _ingest_some(self, days: Sequence[str]) -> tuple[list[Check], Sequence[str]]:
+        """What was checked of the first days, and the days left for another batch."""
+        batch = DayBatch(self.lake, self.ledger, self.spec.name, self.recipe, days)
         read: dict[str, tuple[Drop, DropRows]] = {}
-        for day in days:
+        unread: dict[str, UnreadDrop] = {}
+        made_up: list[dict] = []
+        left: Sequence[str] = []
+        for at, day in enumerate(days):
             drop = None
+            if sum(rows.landed for _, rows in read.values()) > MOST_ROWS:
+                left = days[at:]
+                break
             try:
                 drop = self._announced(batch, day)
-                if not self._is_done(batch, drop):
+                if not self._is_done(batch, drop, made_up):
                     read[day] = drop, self._read(drop)
             except DropError as error:
                 log.warning("%s %s refused: %s", self.spec.name, day, error)
-                self.report.unreadable.append(day)
-                final = drop is not None and not isinstance(error, UndeliveredDropError)
-                self._refuse(day, drop.delivery if final else "", [_one_line(error)])
-        if not read:
-            return []
-        checked = check_days(self.spec, self.suite, self.recipe, read)
-        self._publish(batch, checked)
-        return [check for day in checked.values() for check in day.checks]
+                final = not isinstance(error, UndeliveredDropError)
+                unread[day] = UnreadDrop(day, drop, _one_line(error), final)
+        self._record(made_up)
+        checked = check_days(self.spec, self.suite, self.recipe, read) if read else {}
+        if checked or unread:
+            self._publish(batch, checked, unread)
+        return [check for day in checked.values() for check in day.checks], left
 
-    def _announced(self, batch: _Batch, day: str) -> Drop:
+    def _announced(self, batch: DayBatch, day: str) -> Drop:
         """The day's drop. Of bytes that are published already, the time of delivery on record stands: whoever delivers
         them again changes nothing."""
         drop, known = self.drops.announced(self.spec.name, day), batch.recorded.get(day)
@@ -164,9 +167,9 @@ class Publisher:
         with self.drops.fetched(drop, MAX_BYTES) as path:
             return read_drop(path, drop, self.spec, pseudonyms=self.pseudonyms)
 
-    def _is_done(self, batch: _Batch, drop: Drop) -> bool:
-        """Whether the day stands as it should; makes up for a record lost between the lake's commit and the ledger's.
-        Raises DropError for a drop that isn't newer than the one it would replace."""
+    def _is_done(self, batch: DayBatch, drop: Drop, made_up: list[dict]) -> bool:
+        """Whether the day stands as it should; `made_up` gets the record that was lost between the lake's commit and
+        the ledger's. Raises DropError for a drop that isn't newer than the one it would replace."""
         known, held = batch.recorded.get(drop.day), batch.held.get(drop.day)
         wanted = (drop.sha256, self.recipe)
         if known and (known.drop_sha256, known.recipe) == wanted and batch.holds_what_is_on_record(drop.day):
@@ -180,49 +183,71 @@ class Publisher:
         rows = self.lake.read(table, drop.day, drop.day, version=batch.read_at["datasets"])
         quarantined = len(self.lake.read(f"quarantine/{self.spec.name}", drop.day, drop.day))
         drop = replace(drop, delivered_at=rows["known_at"].iloc[0].to_pydatetime())
-        self._record(batch, drop, rows, quarantined, batch.read_at["datasets"])
+        made_up.append(self._facts(batch, drop, rows, quarantined, batch.read_at["datasets"]))
         self.report.unchanged.append(drop.day)
         return True
 
-    def _publish(self, batch: _Batch, checked: dict[str, CheckedDay]) -> None:
+    def _publish(self, batch: DayBatch, checked: dict[str, CheckedDay], unread: dict[str, UnreadDrop]) -> None:
         good = {day: one for day, one in checked.items() if not one.refusals}
         bad = {day: one for day, one in checked.items() if one.refusals}
         changed = {day: one for day, one in good.items() if not self._is_confirmed(batch, one)}
-        batch.write("quality", {day: one.quality(self.recipe) for day, one in checked.items()})
-        batch.write("history", {day: partition_history(one, self.spec) for day, one in checked.items()})
+        self._write_findings(batch, checked, unread)
         batch.write("quarantine", {day: one.quarantine for day, one in good.items()})
-        batch.write("refused", {day: one.quarantine if day in bad else None for day, one in checked.items()})
+        batch.write("refused", {day: bad[day].quarantine if day in bad else None for day in [*checked, *unread]})
         if changed:
             self.report.table_version = batch.write("datasets", {day: one.rows for day, one in changed.items()})
+        versions = {
+            day: self.report.table_version if day in changed else batch.recorded[day].table_version for day in good
+        }
+        self._record(
+            [self._facts(batch, one.drop, one.rows, len(one.quarantine), versions[day]) for day, one in good.items()]
+        )
         for day, one in good.items():
-            version = self.report.table_version if day in changed else batch.recorded[day].table_version
-            self._record(batch, one.drop, one.rows, len(one.quarantine), version)
             self._report(one, "published" if day in changed else "confirmed")
         for day, one in bad.items():
             self._refuse(day, one.drop.delivery, one.refusals)
+        for day, one in unread.items():
+            self._refuse(day, one.delivery, [one.reason])
+            self.report.unreadable.append(day)
 
-    def _is_confirmed(self, batch: _Batch, one: CheckedDay) -> bool:
+    def _write_findings(self, batch: DayBatch, checked: dict[str, CheckedDay], unread: dict[str, UnreadDrop]) -> None:
+        quality = {day: one.quality(self.recipe) for day, one in checked.items()}
+        history = {day: partition_history(one, self.spec) for day, one in checked.items()}
+        held = {kind: batch.read(kind, list(unread)) if unread else None for kind in ("quality", "history")}
+        for day, one in unread.items():
+            quality[day] = quality_with_unread(_of_day(held["quality"], day), one, self.recipe)
+            history[day] = history_with_unread(_of_day(held["history"], day), one, self.spec)
+        batch.write("quality", {day: frame for day, frame in quality.items() if frame is not None})
+        batch.write("history", {day: frame for day, frame in history.items() if frame is not None})
+
+    def _is_confirmed(self, batch: DayBatch, one: CheckedDay) -> bool:
         known = batch.recorded.get(one.drop.day)
         same = known is not None and known.digest == _digest(self.spec, one.rows)
         return same and batch.holds_what_is_on_record(one.drop.day)
 
-    def _record(self, batch: _Batch, drop: Drop, rows: pd.DataFrame, quarantined: int, table_version: int) -> None:
+    def _facts(self, batch: DayBatch, drop: Drop, rows: pd.DataFrame, quarantined: int, table_version: int) -> dict:
+        """What goes on the ledger's record of a day."""
         known = batch.recorded.get(drop.day)
         restated = known is not None and known.drop_sha256 != drop.sha256
         usual = "delivered" if known is None else "restated by the sender" if restated else "checked by another recipe"
-        self.ledger.record_partition(
-            dataset=self.spec.name,
-            day=drop.day,
-            digest=_digest(self.spec, rows),
-            drop_sha256=drop.sha256,
-            recipe=self.recipe,
-            table_version=table_version,
-            rows=len(rows),
-            quarantined=quarantined,
-            delivered_at=drop.delivered_at,
-            actor=self.actor,
-            reason=self.reason or usual,
-        )
+        return {
+            "dataset": self.spec.name,
+            "day": drop.day,
+            "digest": _digest(self.spec, rows),
+            "drop_sha256": drop.sha256,
+            "recipe": self.recipe,
+            "table_version": table_version,
+            "rows": len(rows),
+            "quarantined": quarantined,
+            "delivered_at": drop.delivered_at,
+            "actor": self.actor,
+            "reason": self.reason or usual,
+            "revises": known.revision if known else 0,
+        }
+
+    def _record(self, published: list[dict]) -> None:
+        if published:
+            self.ledger.record_partitions(published)
 
     def _report(self, one: CheckedDay, outcome: str) -> None:
         getattr(self.report, outcome).append(one.drop.day)
@@ -239,56 +264,13 @@ class Publisher:
         self.ledger.record_refusal(self.spec.name, day, delivery, self.recipe, reasons, actor=self.actor)
 
 
-class _Batch:
-    """What stood before a batch was read: versions of the tables, and what lake and ledger hold of its days."""
-
-    def __init__(self, publisher: Publisher, days: Sequence[str]) -> None:
-        self._lake, self._name, self._recipe = publisher.lake, publisher.spec.name, publisher.recipe
-        revisions = publisher.ledger.partition_revisions(self._name, min(days), max(days))
-        self.recorded = {day: all_of[-1] for day, all_of in revisions.items()}
-        self._written = {day: written_by(all_of[-1], all_of) for day, all_of in revisions.items()}
-        self.read_at = {kind: self._lake.state(f"{kind}/{self._name}") for kind in TABLES}
-        self._check_lake()
-        self.held = self._held(min(days), max(days))
-
-    def holds_what_is_on_record(self, day: str) -> bool:
-        """Whether the lake's rows of the day are those that the ledger knows of."""
-        return day in self.held and self.held[day] == self._written.get(day)
-
-    def _check_lake(self) -> None:
-        newest = max((one.table_version for one in self.recorded.values()), default=NO_TABLE)
-        if newest > self.read_at["datasets"]:
-            raise LedgerError(
-                f"the lake is older than what the ledger has on record of {self._name}",
-                seen=f"version {self.read_at['datasets']} of datasets/{self._name}",
-                expected=f"{newest} or newer",
-                hint="restore lake and ledger from the same time; to begin anew, `make reset` deletes all state",
-            )
-
-    def _held(self, first: str, last: str) -> dict[str, tuple[str, str]]:
-        """Drop and recipe that the lake's rows of each day come from, at the version looked at."""
-        version = self.read_at["datasets"]
-        if version == NO_TABLE:
-            return {}
-        columns = ["day", "drop_sha256", "recipe"]
-        seen = self._lake.read(f"datasets/{self._name}", first, last, columns=columns, version=version)
-        return {row.day: (row.drop_sha256, row.recipe) for row in seen.drop_duplicates().itertuples()}
-
-    def write(self, kind: str, frames: Mapping[str, pd.DataFrame | None]) -> int | None:
-        """Publishes the days of one table at the version that was looked at; None or no rows empties a day, and writes
-        nothing where there is nothing to empty."""
-        table = f"{kind}/{self._name}"
-        there = set(self._lake.days(table))
-        frames = {day: frame if frame is not None else pd.DataFrame() for day, frame in frames.items()}
-        frames = {day: frame for day, frame in frames.items() if len(frame) or day in there}
-        if not frames:
-            return None
-        return self._lake.publish_days(table, frames, {"recipe": self._recipe}, read_at=self.read_at[kind])
-
-
 def _digest(spec: DatasetSpec, rows: pd.DataFrame) -> str:
     """Of the content: the spec's columns and when they were known, by whatever recipe."""
     return frame_digest(rows[[*spec.columns, "day", "known_at"]])
+
+
+def _of_day(frame: pd.DataFrame, day: str) -> pd.DataFrame:
+    return frame[frame["day"] == day]
 
 
 def _not_newer(drop: Drop, known: Partition) -> DropError:

@@ -67,8 +67,8 @@ def read_drop(
 
     int64 columns come as Int64, so that a null stays one; float64, bool (as boolean), str; timestamps as
     datetime64[us, UTC]. An empty field is null. Columns other than the spec's are read as its `schema_policy` says.
-    Read in pieces: 215 MB unpacked (three million flights) took 1.0 GB of memory at the peak, 1.3 GB where every row
-    was bad; MAX_BYTES would by proportion take a fifth more.
+    Read in pieces, of which the texts are kept packed: 200 MB unpacked took 0.7 to 1.0 GB of memory at the peak, 1.4 GB
+    where every row was bad; MAX_BYTES would by proportion take a third more.
     """
     if spec.personal and pseudonyms is None:
         raise SpecError(
@@ -90,17 +90,20 @@ def read_drop(
     for part in parts:
         part.judge(spec, pseudonyms)
     refused, frame = _refused(parts), _frame(parts, spec)
+    pa.default_memory_pool().release_unused()  # the texts' memory, for numpy and GX, which have allocators of their own
     return DropRows(frame, refused, layout.extra, landed, [*layout.changes, *retyped], parts)
 
 
 @dataclass
 class _Part:
-    """Some rows: `texts` by column as they came, `values` as read; `odd`: those that don't fit the header. Once judged,
-    `good` tells which rows are published, and `refused` (lines, reasons) why the others aren't."""
+    """Some rows: `texts` by column as they came, packed; `values` as read; `doubtful`: the columns in which some text
+    could not be read; `odd`: the rows that don't fit the header. Once judged, `good` tells which rows are published,
+    and `refused` (lines, reasons) why the others aren't."""
 
     lines: np.ndarray
-    texts: dict[str, pa.Array]
+    texts: _Packed
     values: dict[str, pa.Array]
+    doubtful: list[str]
     odd_lines: np.ndarray
     odd_texts: pa.Array
     refused: tuple[np.ndarray, pa.Array]
@@ -114,23 +117,27 @@ class _Part:
             texts[name] = pseudonyms.of_all(name, texts[name])
         none = pa.nulls(len(rows.lines), TEXT)
         values = {name: read_as(kind, texts.get(name, none)) for name, kind in spec.columns.items()}
+        doubtful = [name for name, text in texts.items() if text.null_count != values[name].null_count]
         lines = np.array([line for line, _, _ in rows.malformed], dtype="int64")
         reasons = pa.array([reason for _, reason, _ in rows.malformed], TEXT)
         odd_texts = pa.array([_odd_text(row, pseudonyms) for _, _, row in rows.malformed], TEXT)
-        return cls(rows.lines, texts, values, lines, odd_texts, (lines, reasons), rows.landed)
+        return cls(rows.lines, _Packed(texts), values, doubtful, lines, odd_texts, (lines, reasons), rows.landed)
 
     def judge(self, spec: DatasetSpec, pseudonyms: Pseudonyms | None) -> None:
         """Of a dataset with personal columns no text that can't be read is kept or quoted: fields may have slipped."""
         said: dict[int, str] = {}
-        for name, text in self.texts.items():
-            bad = unread(text, self.values[name])
+        texts = self.texts.columns() if self.doubtful else {}
+        for name in self.doubtful:
+            bad = unread(texts[name], self.values[name])
             if not bad.true_count:
                 continue
             if pseudonyms:
-                self.texts[name] = text = pc.if_else(bad, pseudonyms.of_all(name, text), text)
-            for at, value in zip(np.flatnonzero(bad).tolist(), text.filter(bad).to_pylist(), strict=True):
+                texts[name] = pc.if_else(bad, pseudonyms.of_all(name, texts[name]), texts[name])
+            for at, value in zip(np.flatnonzero(bad).tolist(), texts[name].filter(bad).to_pylist(), strict=True):
                 reason = f"{name} is not {ARTICLE[spec.columns[name]]}: {_short(value)}"
                 said[at] = f"{said[at]}; {reason}" if at in said else reason
+        if pseudonyms and said:
+            self.texts = _Packed(texts)
         at = np.fromiter(said, dtype="int64")
         self.good = np.ones(len(self.lines), dtype=bool)
         self.good[at] = False
@@ -140,10 +147,29 @@ class _Part:
 
     def row_texts(self, lines: np.ndarray) -> dict[int, str]:
         at, odd = np.flatnonzero(np.isin(self.lines, lines)), np.flatnonzero(np.isin(self.odd_lines, lines))
-        columns = [text.take(pa.array(at)).fill_null("").to_pylist() for text in self.texts.values()]
-        whole = [json.dumps(dict(zip(self.texts, row, strict=True))) for row in zip(*columns, strict=True)]
-        found = dict(zip(self.lines[at].tolist(), whole, strict=True))
-        return found | dict(zip(self.odd_lines[odd].tolist(), self.odd_texts.take(odd).to_pylist(), strict=True))
+        found = dict(zip(self.odd_lines[odd].tolist(), self.odd_texts.take(odd).to_pylist(), strict=True))
+        if len(at):
+            texts = self.texts.columns()
+            columns = [text.take(pa.array(at)).fill_null("").to_pylist() for text in texts.values()]
+            whole = [json.dumps(dict(zip(texts, row, strict=True))) for row in zip(*columns, strict=True)]
+            found |= dict(zip(self.lines[at].tolist(), whole, strict=True))
+        return found
+
+
+class _Packed:
+    """Text columns that few will ask for, in about a seventh of their size."""
+
+    def __init__(self, columns: dict[str, pa.Array]) -> None:
+        batch, to = pa.record_batch(columns), pa.BufferOutputStream()
+        packing = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
+        with pa.ipc.new_stream(to, batch.schema, options=packing) as stream:
+            stream.write_batch(batch)
+        self._packed = to.getvalue()
+
+    def columns(self) -> dict[str, pa.Array]:
+        with pa.ipc.open_stream(self._packed) as stream:
+            batch = stream.read_next_batch()
+        return dict(zip(batch.schema.names, batch.columns, strict=True))
 
 
 def _odd_text(row: list[str], pseudonyms: Pseudonyms | None) -> str:
@@ -157,21 +183,21 @@ def _reread_retyped(parts: list[_Part], spec: DatasetSpec, drop: Drop) -> list[S
     """Finds columns of which no value can be read as the spec's type, but all as another; raises DropError if the
     policy refuses them, and otherwise reads what can be read without loss."""
     changes, policy = [], spec.schema_policy.retyped
-    for name, kind in spec.columns.items():
-        other = _other_type(kind, [(part.texts[name], part.values[name]) for part in parts if name in part.texts])
+    for name in sorted({name for part in parts for name in part.doubtful}, key=list(spec.columns).index):
+        kind = spec.columns[name]
+        if any(len(part.lines) > part.values[name].null_count for part in parts):
+            continue  # some can be read
+        texts = [part.texts.columns()[name] for part in parts]
+        other = _other_type(kind, [text.drop_null() for text in texts])
         if other is not None:
             changes.append(SchemaChange("retyped", name, policy, f"{other} in the file, {kind} in the spec"))
-            for part in parts:
-                part.values[name] = read_losslessly(kind, part.texts[name])
+            for part, text in zip(parts, texts, strict=True):
+                part.values[name] = read_losslessly(kind, text)
     refuse_changes(changes, drop)
     return changes
 
 
-def _other_type(kind: ColumnType, found: list[tuple[pa.Array, pa.Array]]) -> ColumnType | None:
-    read = any(len(values) > values.null_count for _, values in found)
-    given = [text.drop_null() for text, _ in found if len(text) > text.null_count]
-    if read or not given:
-        return None
+def _other_type(kind: ColumnType, given: list[pa.Array]) -> ColumnType | None:
     others = (other for other in ("int64", "float64", "bool", "timestamp") if other != kind)
     return next((one for one in others if not any(read_as(one, text).null_count for text in given)), None)
 
@@ -187,8 +213,11 @@ def _frame(parts: list[_Part], spec: DatasetSpec) -> pd.DataFrame:
     for name, kind in spec.columns.items():
         # Each is let go of once it is copied: all columns at once would take twice the memory.
         values = [_only_good(part.values.pop(name), part.good) for part in parts]
-        columns[name] = to_series(kind, pa.chunked_array(values, read_as(kind, pa.array([], TEXT)).type))
-    return pd.DataFrame(columns)
+        whole = pa.chunked_array(values, read_as(kind, pa.array([], TEXT)).type)
+        del values
+        columns[name] = to_series(kind, whole)
+        del whole
+    return pd.DataFrame(columns, copy=False)
 
 
 def _only_good(values: pa.Array, good: np.ndarray) -> pa.Array:

@@ -1,5 +1,5 @@
-"""A proxy before an S3 server that fails on demand: answers with an error, breaks the connection, or passes a request
-on and loses the reply.
+"""A proxy before a server, of S3 or MLflow, that fails on demand: answers with an error, breaks the connection, keeps a
+client waiting, or passes a request on and loses the reply.
 
 It is a process of its own: deltalake holds Python's lock while it waits, and a thread could not answer it.
 """
@@ -18,7 +18,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-Fault = int | Literal["reset", "lose"]
+Fault = int | Literal["reset", "stall", "lose"]
 
 
 class FaultyProxy:
@@ -38,7 +38,8 @@ class FaultyProxy:
 
     def fail(self, fault: Fault, requests: str = "", times: int | None = None) -> None:
         """What becomes of the requests whose `METHOD path` matches, the first `times` of them (None: all): a number
-        is an HTTP status to answer with, "reset" breaks the connection, "lose" passes it on and breaks it then."""
+        is an HTTP status to answer with, "reset" breaks the connection, "stall" says nothing until the client goes
+        away, "lose" passes it on and breaks it then."""
         self._tell({"fault": fault, "requests": requests, "times": times})
 
     def mend(self) -> None:
@@ -91,12 +92,14 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.server.fault(request)
         if isinstance(fault, int):
             self._answer(fault, {}, b"<Error><Code>Planned</Code><Message>AWSAccessKeyId=PLANTED</Message></Error>")
-        elif fault == "reset":
+        elif fault in ("reset", "stall"):
+            if fault == "stall":
+                self.connection.recv(1)  # comes back when the client hangs up
             self._break()
         else:
             self._pass_on(body, lose=fault == "lose")
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve
+    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_HEAD = _serve
 
     def _own(self, body: bytes) -> None:
         if self.command == "POST":

@@ -89,7 +89,6 @@ def look(ledger: Path, storage: Path) -> Seen:
 def check_interrupted(seen: Seen, undisturbed: Seen) -> None:
     """Killed somewhere: readers see the old or the new of each day, and what is on record is the beginning."""
     assert seen.events == undisturbed.events[: len(seen.events)], "the chain is no beginning of the undisturbed one"
-    assert len(seen.events) - seen.head <= 1, "the head file lags behind by more than the last entry"
     assert seen.tables.keys() <= undisturbed.tables.keys()
     for name, table in seen.tables.items():
         whole = undisturbed.tables[name]
@@ -237,6 +236,7 @@ def _ledger(folder: Path) -> tuple[list[tuple], int, dict[str, list[dict]]]:
         entries = [dict(row) for row in connection.execute("SELECT * FROM ledger_events ORDER BY seq")]
         recorded = {t: [dict(row) for row in connection.execute(f"SELECT * FROM {t}")] for t in RECORDED}
     head = _check_chain(folder, entries)
+    assert len({e["at"] for e in entries[head:]}) <= 1, "the head file lags behind by more than the last transaction"
     events = [(e["kind"], e["actor"], e["subject"], _without_time(json.loads(e["payload"]))) for e in entries]
     for table, kind in RECORDED.items():
         told = sorted(_json(payload) for of, _, _, payload in events if of == kind)

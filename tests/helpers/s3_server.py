@@ -14,10 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import boto3
+import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -26,6 +28,11 @@ _WEED = Path(sys.executable).with_name("weed")
 _PORTS = ("master", "volume", "filer", "s3")
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
+
+# For a long test of `storage`: `make test` runs it on a folder, `make test-all` on S3 too.
+s3_in_matrix = pytest.mark.parametrize(
+    "storage", ["local", pytest.param("s3", marks=pytest.mark.matrix)], indirect=True
+)
 
 
 class S3Server:
@@ -80,6 +87,16 @@ class S3Server:
             aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
             config=Config(connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1}),
         )
+
+    def upload(self, folder: Path, address: str) -> None:
+        """Puts the files of a folder below s3://bucket/prefix, as somebody does who moves a landing zone or a lake."""
+        client, (bucket, _, prefix) = self.client(), address.removeprefix("s3://").partition("/")
+
+        def put(path: Path) -> None:
+            client.put_object(Bucket=bucket, Key=f"{prefix}/{path.relative_to(folder)}", Body=path.read_bytes())
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(put, (path for path in folder.rglob("*") if path.is_file())))
 
     def _identity(self) -> dict[str, str]:
         return {

@@ -1,5 +1,5 @@
-"""Corrections on a month of real flights that a champion has learned from and scored: what is redone, what is marked
-stale and by whom, and when it is a reason to retrain."""
+"""Corrections on a month of real flights that a champion has learned from and scored, on a folder and on S3: what is
+redone, what is marked stale and by whom, and when it is a reason to retrain."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from s3_server import s3_in_matrix
 from small_loop import FIRST_AS_OF, MODEL, SMALL, make_home, redeliver, train
 
 from ratchet.errors import ConflictError, ParameterError, ValidationFailedError
@@ -31,8 +32,8 @@ def set_suite(deployment, dataset, expectation, **kwargs):
     path.write_text(json.dumps(suite))
 
 
-def test_d3_corrected_inputs_are_scored_again_and_marked_stale_with_who_and_why(copy_of, reigning):
-    deployment = copy_of(reigning)
+def test_d3_corrected_inputs_are_scored_again_and_marked_stale_with_who_and_why(copy_in_storage, reigning):
+    deployment = copy_in_storage(reigning)
     redeliver(deployment, "weather", SCORED, lambda frame: frame.assign(temp=frame["temp"] + 1))
     told = ingest_partitions(deployment, "weather", actor="operator")
     assert (told["published"], told["stale"]) == ([SCORED], 2)
@@ -48,8 +49,11 @@ def test_d3_corrected_inputs_are_scored_again_and_marked_stale_with_who_and_why(
     assert [e.kind for e in deployment.ledger.events(limit=10)].count("predictions_stale") == 2
 
 
-def test_a_relabel_drop_makes_the_champion_stale_and_asks_for_a_retrain_where_the_spec_says_so(copy_of, reigning):
-    deployment = copy_of(reigning)
+@s3_in_matrix
+def test_a_relabel_drop_makes_the_champion_stale_and_asks_for_a_retrain_where_the_spec_says_so(
+    copy_in_storage, reigning
+):
+    deployment = copy_in_storage(reigning)
     snapshot = deployment.ledger.challenger(MODEL, 1).snapshot
     for day in (TRAINED, "2013-01-07"):
         redeliver(deployment, "outcomes", day, all_late, timedelta(days=10))
@@ -68,8 +72,9 @@ def test_a_relabel_drop_makes_the_champion_stale_and_asks_for_a_retrain_where_th
     assert len(asked) == 1 and asked[0].status == "accepted" and TRAINED in asked[0].reason
 
 
-def test_a_retrain_for_corrections_waits_until_a_training_would_know_of_them(copy_of, reigning):
-    deployment = copy_of(reigning)
+@s3_in_matrix
+def test_a_retrain_for_corrections_waits_until_a_training_would_know_of_them(copy_in_storage, reigning):
+    deployment = copy_in_storage(reigning)
     make_home(deployment.settings.home, **SMALL, retrain_when={"corrected_days": 1, "cool_down_days": 0})
     redeliver(deployment, "outcomes", TRAINED, all_late)  # delivered after the newest outcomes there are
     ingest_partitions(deployment, "outcomes")
@@ -78,8 +83,9 @@ def test_a_retrain_for_corrections_waits_until_a_training_would_know_of_them(cop
     assert [r.source for r in deployment.ledger.requests(MODEL)] == ["person"]
 
 
-def test_marks_are_complete_though_another_day_was_refused_and_scoring_came_first(copy_of, reigning):
-    deployment = copy_of(reigning)
+@s3_in_matrix
+def test_marks_are_complete_though_another_day_was_refused_and_scoring_came_first(copy_in_storage, reigning):
+    deployment = copy_in_storage(reigning)
     redeliver(deployment, "weather", SCORED, lambda frame: frame.assign(temp=frame["temp"] + 1))
     redeliver(deployment, "weather", TRAINED, lambda frame: frame.head(1))
     with pytest.raises(ValidationFailedError, match=TRAINED):
@@ -93,11 +99,12 @@ def test_marks_are_complete_though_another_day_was_refused_and_scoring_came_firs
     assert again - {m.subject for m in marks} == {f"{SCORED}/2", "2013-01-21/2"}
 
 
-def test_k6_a_scoring_that_was_overtaken_by_a_promotion_changes_nothing(copy_of, succeeded, monkeypatch):
+@s3_in_matrix
+def test_k6_a_scoring_that_was_overtaken_by_a_promotion_changes_nothing(copy_in_storage, succeeded, monkeypatch):
     """It has looked up the old champion; the new one scores the day; it wakes with the old one's predictions."""
     from ratchet.workflow import promotion, scoring
 
-    deployment = copy_of(succeeded)
+    deployment = copy_in_storage(succeeded)
     first, newest = deployment.ledger.champion_history(MODEL)
     redeliver(deployment, "weather", SCORED, lambda frame: frame.assign(temp=frame["temp"] + 1))
     ingest_partitions(deployment, "weather")
@@ -118,8 +125,9 @@ def test_k6_a_scoring_that_was_overtaken_by_a_promotion_changes_nothing(copy_of,
     assert deployment.ledger.scored(MODEL, SCORED).version == 2
 
 
-def test_c6_a_training_as_of_then_is_the_same_challenger_after_corrections(copy_of, reigning):
-    deployment = copy_of(reigning)
+@s3_in_matrix
+def test_c6_a_training_as_of_then_is_the_same_challenger_after_corrections(copy_in_storage, reigning):
+    deployment = copy_in_storage(reigning)
     before = deployment.ledger.challengers(MODEL)
     for dataset, change in (("outcomes", all_late), ("flights", lambda f: f.assign(distance=f["distance"] + 1))):
         redeliver(deployment, dataset, TRAINED, change)
@@ -129,9 +137,10 @@ def test_c6_a_training_as_of_then_is_the_same_challenger_after_corrections(copy_
     assert deployment.ledger.challengers(MODEL) == before
 
 
-def test_readmit_after_a_corrected_suite_rebuilds_only_what_changes(copy_of, reigning):
+@s3_in_matrix
+def test_readmit_after_a_corrected_suite_rebuilds_only_what_changes(copy_in_storage, reigning):
     """A suite that was too strict set flights aside: with the right bound they come back, with marks."""
-    deployment = copy_of(reigning)
+    deployment = copy_in_storage(reigning)
     far = {"expectation": "expect_column_values_to_be_between", "of": {"column": "distance"}}
     set_suite(deployment, "flights", **far, max_value=4900)
     strict = readmit_partitions(
@@ -156,8 +165,8 @@ def test_readmit_after_a_corrected_suite_rebuilds_only_what_changes(copy_of, rei
     assert (again["published"], again["status"]) == ([], "nothing new")
 
 
-def test_readmit_after_a_corrected_drop_brings_a_refused_day_in(copy_of, taken_in):
-    deployment = copy_of(taken_in)
+def test_readmit_after_a_corrected_drop_brings_a_refused_day_in(copy_in_storage, taken_in):
+    deployment = copy_in_storage(taken_in)
     redeliver(deployment, "flights", SCORED, lambda frame: frame.head(3))
     with pytest.raises(ValidationFailedError, match=SCORED):
         ingest_partitions(deployment, "flights")

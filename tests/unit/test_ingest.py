@@ -1,4 +1,5 @@
-"""Ingestion against the real lake, ledger and validator: whole days, once, or not at all, and why not."""
+"""Ingestion against the real lake, ledger and validator, on a folder and on S3: whole days, once, or not at all, and
+why not."""
 
 import json
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from s3_server import s3_in_matrix
 
 from ratchet.digests import frame_digest
 from ratchet.drops import DropStore
@@ -23,6 +25,7 @@ from ratchet.lake import Lake
 from ratchet.ledger import open_ledger
 from ratchet.settings import get_settings
 from ratchet.specs import DatasetSpec
+from ratchet.storage import Storage
 
 SPEC = DatasetSpec(
     name="things",
@@ -50,11 +53,11 @@ DAYS = [f"2013-01-{n:02}" for n in range(1, 32)]
 
 
 class World:
-    """Landing, lake, ledger and suite in one folder."""
+    """Landing zone and lake in a storage, ledger and suite in a folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, storage: Storage) -> None:
         self.root = root
-        self.drops, self.lake = DropStore(root / "landing"), Lake(root / "lake")
+        self.drops, self.lake = DropStore(storage.below("landing")), Lake(storage.below("lake"))
         self.ledger = self.new_ledger("ledger")
         self.suite = root / "things.json"
         self.write_suite(EXPECTATIONS)
@@ -86,8 +89,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
+def world(tmp_path, storage):
+    return World(tmp_path, storage)
 
 
 def rows(day, **columns):
@@ -123,8 +126,9 @@ def test_ingesting_again_changes_nothing(world):
     )
 
 
-def test_c6_any_split_of_a_range_publishes_the_same(world, tmp_path):
-    other = World(tmp_path / "other")
+@s3_in_matrix
+def test_c6_any_split_of_a_range_publishes_the_same(world, tmp_path, storage):
+    other = World(tmp_path / "other", storage.below("other"))
     days = DAYS[: BATCH_DAYS + 2]
     for one in (world, other):
         for day in days:
@@ -278,10 +282,10 @@ def test_k1_a_record_lost_between_lake_and_ledger_is_made_up_for(world):
     assert world.lake.version("datasets/things") == version
 
 
-def test_a_lake_that_is_older_than_the_ledger_s_record_is_refused(world, tmp_path):
+def test_a_lake_that_is_older_than_the_ledger_s_record_is_refused(world, storage):
     world.deliver(DAYS[0])
     world.ingest(DAYS[0])
-    world.lake = Lake(tmp_path / "new lake")
+    world.lake = Lake(storage.below("new_lake"))
     with pytest.raises(LedgerError, match="restore lake and ledger from the same time"):
         world.ingest(DAYS[0])
 
@@ -348,8 +352,7 @@ def test_a_missing_drop_is_an_error_before_anything_is_written(world):
 def test_d2_an_unreadable_drop_stops_nothing_else(world):
     for day in DAYS[:3]:
         world.deliver(day)
-    spoilt = Path(world.drops.find("things", DAYS[1]).address)
-    spoilt.write_bytes(b"not gzip")
+    world.drops.storage.write(world.drops.find("things", DAYS[1]).key, b"not gzip")
     with pytest.raises(DropError, match="isn't what its manifest says") as raised:
         world.ingest(*DAYS[:3])
     assert DAYS[1] in str(raised.value)

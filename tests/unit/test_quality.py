@@ -83,7 +83,7 @@ def test_of_a_refused_day_some_texts_are_kept(check, monkeypatch):
     assert len(checked.quarantine) == checked.landed == 5
 
 
-def test_a_day_s_figures(check, tmp_path):
+def test_a_day_s_figures(check, storage):
     weights = [1, 2, 3, 4, 5, 6, 7, 8, 900, "", "", 5000]
     lines = [f"{n},{'ab'[n % 2]},{weight},{NOON}" for n, weight in enumerate(weights)]
     checked = check(*lines)
@@ -105,7 +105,7 @@ def test_a_day_s_figures(check, tmp_path):
     assert found.loc["weight", "outlier_rate"] == 1 / 9  # fences: 3 - 3 * 4 and 7 + 3 * 4
     assert found.loc["id", "outlier_rate"] == 0 and found.loc[["place", "seen_at"], "outlier_rate"].isna().all()
     assert found.loc["place", "distinct"] == 2 and found["distinct"].notna().sum() == 1
-    lake = Lake(tmp_path / "lake")
+    lake = Lake(storage.below("lake"))
     lake.publish_days("history/things", {DAY: found.reset_index()}, {})
     back = lake.read("history/things").set_index("column")[found.columns]
     pd.testing.assert_frame_equal(back, found, check_dtype=False)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ratchet import drop_lines
 from ratchet.drops import Drop
 from ratchet.errors import DropError
 from ratchet.read_drop import read_drop
@@ -164,3 +165,21 @@ def test_d2_any_bytes_are_read_or_refused_by_name(tmp_path_factory, data):
         except DropError:
             continue
         assert found.landed == len(found.frame) + len(found.refused) == 1 == len(texts(found)) + len(found.frame)
+
+
+def test_rows_set_aside_are_told_as_they_came_from_every_piece_that_was_packed(tmp_path, monkeypatch):
+    monkeypatch.setattr(drop_lines, "PIECE", 4096)
+    lines = [f"{n},caf\u00e9 {n},{'' if n % 3 else 'x'},2013-01-01T10:00:00Z,true\n" for n in range(1000)]
+    found = read(drop_of(tmp_path, HEADER + "".join(lines)))
+    assert len(found._parts) > 5 and len(found.refused) == 334 and len(found.frame) == 666
+    asked = [int(line) for line in found.refused["line"]] + [int(found.frame["line"].iloc[-1])]
+    for line, text in zip(asked, found.row_texts(asked), strict=True):
+        assert ",".join(json.loads(text).values()) + "\n" == lines[line - 2]
+
+
+def test_columns_of_a_drop_may_be_changed_in_place(tmp_path):
+    frame = read(drop_of(tmp_path, HEADER + GOOD)).frame
+    for name in frame.columns:
+        frame.loc[0, name] = frame.loc[0, name]
+    frame.loc[0, "weight"] = 9.0
+    assert frame["weight"].tolist() == [9.0]

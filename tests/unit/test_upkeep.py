@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
+from s3_server import s3_in_matrix
 from small_loop import MODEL
 from typer.testing import CliRunner
 
@@ -108,7 +109,8 @@ def test_a_table_that_is_not_there_has_nothing_to_clear(lake):
 
 
 def test_a_reader_in_between_is_not_hurt(tmp_path):
-    """It opened a version before the day was replaced, and reads on while upkeep runs."""
+    """It opened a version before the day was replaced, and reads on while upkeep runs. On a folder, where files can be
+    made to look old."""
     lake = Lake(tmp_path)
     lake.publish_days(TABLE, {D1: rows(1)})
     reader = lake._open(TABLE)
@@ -118,9 +120,8 @@ def test_a_reader_in_between_is_not_hurt(tmp_path):
     assert reader.to_pyarrow_table()["value"].to_pylist() == [1]
 
 
-def test_a_writer_in_between_is_not_hurt(tmp_path):
+def test_a_writer_in_between_is_not_hurt(lake):
     """Its file is there, its commit isn't."""
-    lake = Lake(tmp_path)
     lake.publish_days(TABLE, {D1: rows(1)})
     lake.storage.write(f"{TABLE}/day={D2}/part-about-to-be-committed.parquet", b"rows")
     assert lake.vacuum(TABLE, keep_days=1) == 0
@@ -166,8 +167,9 @@ def retake(deployment, digest: str) -> str:
     return take_snapshot(spec, deployment.datasets.good, deployment.published, challenger.as_of, windows).digest
 
 
-def test_d4_a_registered_model_s_snapshot_can_be_taken_again_after_upkeep(copy_of, reigning):
-    deployment = copy_of(reigning)
+@s3_in_matrix
+def test_d4_a_registered_model_s_snapshot_can_be_taken_again_after_upkeep(copy_in_storage, reigning):
+    deployment = copy_in_storage(reigning)
     digest = deployment.ledger.challenger(MODEL, 1).snapshot
     for later in (20, 10):  # the first correction is in nobody's snapshot, and not the newest
         for day in ("2013-01-06", "2013-01-07"):
@@ -189,7 +191,15 @@ def test_d4_a_registered_model_s_snapshot_can_be_taken_again_after_upkeep(copy_o
     assert len(now) and frame_digest(now) == tables[table]
 
 
+def scatter_weather(lake: Lake) -> None:
+    """Puts a day of weather into a second file."""
+    more = lake.read("datasets/weather", "2013-01-20", "2013-01-20").head(1)
+    rows, options = pa.Table.from_pandas(more, preserve_index=False), lake.storage.delta_options()
+    write_deltalake(lake.path("datasets/weather"), rows, mode="append", storage_options=options)
+
+
 def test_upkeep_of_a_whole_deployment(copy_of, reigning):
+    """On a folder, where files can be made to look old."""
     deployment = copy_of(reigning)
     lake, dead = deployment.lake, "snapshots/flight_delay/" + "c" * 64
     lake.storage.write(f"{dead}/frame.parquet", b"half a snapshot")
@@ -198,10 +208,7 @@ def test_upkeep_of_a_whole_deployment(copy_of, reigning):
     leftover.write_bytes(b"half a file")
     for path in (leftover, lake.storage.address(f"{dead}/frame.parquet")):
         os.utime(path, (before, before))
-    append_day = lake.read("datasets/weather", "2013-01-20", "2013-01-20").head(1)
-    write_deltalake(
-        lake.path("datasets/weather"), pa.Table.from_pandas(append_day, preserve_index=False), mode="append"
-    )
+    scatter_weather(lake)
     told = keep_up(deployment, dry_run=True)
     weather = {"compacted": 1, "cleared": 0}
     assert (told["tables"], told["partial_snapshots"], told["leftovers"]) == ({"datasets/weather": weather}, 1, None)
@@ -213,8 +220,32 @@ def test_upkeep_of_a_whole_deployment(copy_of, reigning):
     assert keep_up(deployment)["tables"] == {}
 
 
-def test_from_a_shell_and_from_airflow(copy_of, as_environment, taken_in):
-    as_environment(copy_of(taken_in))
+@pytest.mark.matrix
+@pytest.mark.parametrize("storage", ["s3"], indirect=True)
+def test_upkeep_of_a_whole_deployment_on_s3(copy_in_storage, reigning, s3_server, monkeypatch):
+    """Only the server says how old an object is, so what is left unfinished counts as dead at once."""
+    monkeypatch.setattr("ratchet.workflow.upkeep._DEAD_AFTER", timedelta(0))
+    deployment = copy_in_storage(reigning)
+    storage, dead = deployment.lake.storage, "snapshots/flight_delay/" + "c" * 64
+    storage.write(f"{dead}/frame.parquet", b"half a snapshot")
+    bucket, _, upload = storage.address("datasets/flights/part-0.parquet").removeprefix("s3://").partition("/")
+    s3_server.client().create_multipart_upload(Bucket=bucket, Key=upload)
+    scatter_weather(deployment.lake)
+    weather = {"compacted": 1, "cleared": 0}
+    for dry_run, leftovers in ((True, None), (False, 1)):
+        told = keep_up(deployment, dry_run=dry_run)
+        seen = told["tables"], told["partial_snapshots"], told["leftovers"]
+        assert seen == ({"datasets/weather": weather}, 1, leftovers)
+        assert bool(list(storage.list(dead))) is dry_run
+    assert "Uploads" not in s3_server.client().list_multipart_uploads(Bucket=bucket, Prefix=upload)
+    assert retake(deployment, deployment.ledger.challenger(MODEL, 1).snapshot)
+    told = keep_up(deployment)
+    assert (told["tables"], told["partial_snapshots"], told["leftovers"]) == ({}, 0, 0)
+
+
+@s3_in_matrix
+def test_from_a_shell_and_from_airflow(copy_in_storage, as_environment, taken_in):
+    as_environment(copy_in_storage(taken_in))
     said = CliRunner().invoke(cli, ["upkeep", "--keep-days", "2", "--dry-run"])
     assert said.exit_code == 0 and json.loads(said.stdout)["tables"] == {}
     assert CliRunner().invoke(cli, ["upkeep", "--keep-days", "0"]).exit_code == 2

@@ -85,9 +85,9 @@ def test_arrivals_are_in_the_time_of_the_destination(landed):
     assert 10 < hours["HNL"].mean() < 12 and 5.5 < hours["LAX"].mean() < 7 and 3 < hours["SJU"].mean() < 5
 
 
-def test_landing_again_gives_the_same_bytes(landed, tmp_path):
+def test_landing_again_gives_the_same_bytes(landed, storage):
     drops, report = landed
-    other = DropStore(tmp_path)
+    other = DropStore(storage)
     assert land_flights(other, "2013-03-08", "2013-03-11") == report
     for dataset in report.drops:
         for day in drops.days(dataset):

@@ -16,8 +16,9 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from ratchet.errors import LedgerError
+from ratchet.ledger.locks import WAIT_SECONDS, holders, still_held
 
-WAIT_SECONDS = 60  # for the writer before us
+_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL, appendix A: error codes
 _LOCK = 7_172_616_337  # any number, the same for all writers of one PostgreSQL database
 
 
@@ -36,13 +37,14 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """One transaction, alone: no other writer runs between its first read and its commit.
 
-        Raises LedgerError when the database can't be reached, or another writer holds it for WAIT_SECONDS.
+        Raises LedgerError, to be tried again, when the database can't be reached, or another writer holds it for
+        WAIT_SECONDS.
         """
         with self._told(), self._engine.connect() as connection:
             connection = connection.execution_options(ledger_write=True)
             with connection.begin():
                 if connection.dialect.name == "postgresql":
-                    connection.execute(text(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
+                    connection.execute(text(f"SET LOCAL lock_timeout = {int(WAIT_SECONDS * 1000)}"))
                     connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
                 yield connection
 
@@ -60,6 +62,8 @@ class Database:
         try:
             yield
         except SQLAlchemyError as error:
+            if _is_held(error):
+                raise still_held(self._holders(), WAIT_SECONDS, self.where) from error
             seen = getattr(error, "orig", None) or error
             raise LedgerError(
                 "the ledger can't be read or written",
@@ -67,6 +71,19 @@ class Database:
                 where=self.where,
                 hint="see that the database of RATCHET_LEDGER_URL is up, writable and not full; then run again",
             ) from error
+
+    def _holders(self) -> list[int]:
+        """Who writes to an SQLite file locks a part of the one beside it."""
+        url = self._engine.url
+        return holders(Path(f"{url.database}-shm")) if url.get_backend_name() == "sqlite" else []
+
+
+def _is_held(error: SQLAlchemyError) -> bool:
+    """Whether it says that another writer was waited for in vain."""
+    said = getattr(error, "orig", None)
+    return (getattr(said, "sqlite_errorname", None) or "").startswith("SQLITE_BUSY") or (
+        getattr(said, "sqlstate", None) == _LOCK_NOT_AVAILABLE
+    )
 
 
 def _make_engine(url: str) -> Engine:
@@ -91,7 +108,7 @@ def _make_engine(url: str) -> Engine:
 
 def _set_up_sqlite(connection, _record) -> None:
     connection.isolation_level = None  # sqlite3 shall not begin transactions by itself: _begin_sqlite does
-    for pragma in (f"busy_timeout = {WAIT_SECONDS * 1000}", "journal_mode = WAL", "synchronous = FULL"):
+    for pragma in (f"busy_timeout = {int(WAIT_SECONDS * 1000)}", "journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -6,16 +6,14 @@ without it showing.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ratchet.errors import LedgerError
+from ratchet.ledger.locks import lock_beside
 
 
 @dataclass(frozen=True)
@@ -85,18 +83,6 @@ def make_key(path: Path) -> bytes:
     key = secrets.token_hex(32)
     _replace(Path(path), key)
     return key.encode()
-
-
-@contextmanager
-def lock_beside(path: Path) -> Iterator[None]:
-    """Hold `<path>.lock`, among the processes and threads of this host."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _replace(path: Path, content: str) -> None:

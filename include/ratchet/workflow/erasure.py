@@ -161,14 +161,16 @@ class _Run:
         return found
 
     def _snapshots(self, erasure: Erasure) -> dict[str, list[str]]:
-        """By model, the training inputs made from partitions that held such rows."""
+        """By model, the training inputs made, at whatever time, from partitions that held such rows."""
+        from ratchet.ledger.staleness import made_from
+
         revisions, models = erasure.found["revisions"], self.deployment.models
         found = {
             model: [
                 one.digest
                 for one in self.ledger.snapshots(model)
                 if any(
-                    partition[0] in revisions.get(day, ())
+                    {*made_from(partition)} & {*revisions.get(day, ())}
                     for day, partition in one.partitions.get(erasure.dataset, {}).items()
                 )
             ]

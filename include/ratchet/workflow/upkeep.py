@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from ratchet.deployment import Deployment
 from ratchet.errors import ConflictError, ParameterError
 from ratchet.ledger import Partition, SnapshotRecord
+from ratchet.ledger.staleness import made_from
 from ratchet.published import as_known
 from ratchet.windows import known_before
 
@@ -58,8 +59,9 @@ def needed_versions(deployment: Deployment, table: str, keep_days: float) -> set
     spec = deployment.datasets.good.get(name)
     for snapshot in _needed_snapshots(deployment, keep_days):
         before = known_before(snapshot.as_of, spec.zone) if spec else None
-        for day, (revision, *_) in snapshot.partitions.get(name, {}).items():
-            needed |= {one.table_version for one in _read_by(revisions.get(day, []), revision, before)}
+        for day, partition in snapshot.partitions.get(name, {}).items():
+            for revision in made_from(partition):
+                needed |= {one.table_version for one in _read_by(revisions.get(day, []), revision, before)}
     return needed
 
 

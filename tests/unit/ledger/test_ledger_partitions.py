@@ -41,6 +41,36 @@ def test_k6_a_publisher_that_was_overtaken_changes_nothing(ledger):
     assert ledger.partitions("flights") == [newest]
 
 
+def test_k6_who_looked_at_an_older_revision_is_told_so_and_changes_nothing(ledger):
+    """Both found what is published unchanged, each by a recipe of its own: the table's version tells them not apart."""
+    record(ledger, revises=0)
+    newest = record(ledger, recipe="newer", revises=1)
+    entries = ledger.verify().entries
+    with pytest.raises(ConflictError, match="published again meanwhile"):
+        record(ledger, recipe="older", revises=1)
+    with pytest.raises(ConflictError, match="published again meanwhile"):
+        record(ledger, recipe="older", revises=0)
+    assert record(ledger, recipe="newer", revises=0) == newest, "its own record, told again"
+    assert ledger.partitions("flights") == [newest] and ledger.verify().entries == entries
+    assert record(ledger, recipe="newest", revises=2).revision == 3
+
+
+def test_several_days_are_recorded_in_one_transaction_or_none_of_them(ledger):
+    days = ["2013-01-01", "2013-01-02", "2013-01-03"]
+    facts = {"dataset": "flights", "digest": "d1", "drop_sha256": "drop", "recipe": "recipe", "rows": 8}
+    facts |= {"quarantined": 0, "delivered_at": DELIVERED, "actor": None, "reason": "delivered", "revises": 0}
+    published = [facts | {"day": day, "table_version": 4} for day in days]
+    record(ledger, day=days[2], table_version=5)
+    entries = ledger.verify().entries
+    with pytest.raises(ConflictError):
+        ledger.record_partitions([*published[:2], published[2] | {"digest": "d2"}])
+    assert [p.day for p in ledger.partitions("flights")] == days[2:] and ledger.verify().entries == entries
+    assert [p.day for p in ledger.record_partitions(published)] == days
+    assert len({p.recorded_at for p in ledger.partitions("flights", last=days[1])}) == 1
+    assert [e.subject for e in ledger.events(limit=2)] == [f"datasets/flights/{day}" for day in days[:2]]
+    assert ledger.verify().ok and ledger.verify().entries == entries + 2
+
+
 def test_partitions_come_in_order_and_range(ledger):
     for version, day in enumerate(["2013-01-03", "2013-01-01", "2013-01-02"], start=1):
         record(ledger, day=day, table_version=version)
@@ -79,6 +109,16 @@ def test_a_day_is_scored_once_per_inputs_and_version(ledger):
     assert ledger.scored(MODEL, "2013-04-02") is None
     with pytest.raises(ConflictError):
         ledger.record_scored(MODEL, "2013-04-01", "inputs", 1, 900, 2)
+
+
+def test_scorings_come_in_order_and_range(ledger):
+    days = ["2013-04-01", "2013-04-02", "2013-04-03"]
+    for version, (day, inputs) in enumerate([(days[2], "a"), (days[0], "b"), (days[1], "c"), (days[1], "d")], start=1):
+        ledger.record_scored(MODEL, day, inputs, 1, 900, version)
+    assert [s.inputs_digest for s in ledger.scorings(MODEL)] == ["b", "c", "d", "a"]
+    assert [s.inputs_digest for s in ledger.scorings(MODEL, days[1])] == ["c", "d", "a"]
+    assert [s.inputs_digest for s in ledger.scorings(MODEL, last=days[0])] == ["b"]
+    assert [s.inputs_digest for s in ledger.scorings(MODEL, days[1], days[1])] == ["c", "d"]
 
 
 def test_a_drift_check_is_recorded_once_per_key(ledger):

@@ -1,0 +1,48 @@
+"""What the label function says of the outcomes, and whether a model can learn it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ratchet.errors import SpecError
+from ratchet.feature_functions import load_function
+
+if TYPE_CHECKING:
+    from ratchet.specs import ModelSpec
+
+_LABELS = {"binary": "0 or 1", "multiclass": "one of {}", "regression": "a finite number"}
+_LABEL_TYPES = {"binary": "int64", "multiclass": "str", "regression": "float64"}
+
+
+def make_labels(spec: ModelSpec, outcomes: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Key columns and `label`: 0 or 1 (int64), one of the spec's classes (text), or a finite number (float64), by task.
+
+    Raises SpecError where the label function gives anything else, or a key twice.
+    """
+    labels = load_function(spec.label_function)(outcomes)
+    if missing := {*key, "label"} - set(labels.columns):
+        raise SpecError(
+            f"{spec.label_function} does not give what {spec.name} asks",
+            seen=sorted(labels.columns),
+            expected=f"columns {sorted(missing)} too",
+            hint="mend the label function",
+        )
+    labels, usable = labels[[*key, "label"]], _is_label(labels["label"], spec)
+    if not usable.all() or labels.duplicated(key).any():
+        wrong = labels["label"][~usable].astype("object").unique()
+        raise SpecError(
+            f"{spec.label_function} gives labels that can't be used",
+            seen=f"values {sorted(map(str, wrong))[:5]}, {int(labels.duplicated(key).sum())} keys twice",
+            expected=f"{_LABELS[spec.task].format(spec.classes)}, once a key; rows without a label left out",
+            hint="mend the label function",
+        )
+    return labels.astype({"label": _LABEL_TYPES[spec.task]}).reset_index(drop=True)
+
+
+def _is_label(label: pd.Series, spec: ModelSpec) -> pd.Series:
+    if spec.task == "multiclass":
+        return label.isin(spec.classes)
+    numbers = pd.to_numeric(label, errors="coerce").astype("float64")
+    return numbers.isin([0, 1]) if spec.task == "binary" else numbers.abs() < float("inf")

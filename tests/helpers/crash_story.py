@@ -65,6 +65,14 @@ MODEL_SPEC = ModelSpec.model_validate(
         "name": MODEL,
         "description": "is it heavy?",
         "owner": "us",
+        "problem": {
+            "objective": "tell the heavy ones",
+            "success": {"metric": "roc_auc", "at_least": 0.5},
+            "intended_use": "to sort",
+            "users": ["sorters"],
+            "not_for": ["people"],
+            "risk_tier": "minimal",
+        },
         "scored_dataset": THINGS,
         "outcome_dataset": THINGS,
         "inputs": {THINGS: {}},
@@ -75,7 +83,6 @@ MODEL_SPEC = ModelSpec.model_validate(
         "first_windows": {"validate_days": 1, "judge_days": 1},
         "windows": {"validate_days": 1, "judge_days": 1},
         "candidates": [{"name": "base", "estimator": "base_rate"}],
-        "promote_if": {"minimum": 0.5},
         "approval": {"approvers": ["approver"]},
         "score_when": {"complete": [THINGS]},
     }

@@ -16,10 +16,17 @@ MODEL = "flight_delay"
 FIRST, LAST = "2013-01-01", "2013-01-30"
 FIRST_AS_OF, SECOND_AS_OF = "2013-01-17", "2013-01-31"
 # Judge windows of 7 and 14 days: few, so the gate is told to be content with little.
+_PROBLEM = yaml.safe_load((REPO / "include" / "models" / "flight_delay.yaml").read_text("utf-8"))["problem"]
 SMALL = {
+    "problem": {**_PROBLEM, "success": {"metric": "roc_auc", "at_least": 0.5}},
     "first_windows": {"validate_days": 3, "judge_days": 7},
     "windows": {"validate_days": 3, "judge_days": 14},
-    "promote_if": {"minimum": 0.5, "alpha": 0.2, "min_days_first": 7, "min_days_comparison": 14, "resamples": 200},
+    "promote_if": {
+        "alpha": 0.2,
+        "min_days_first": 7,
+        "min_days_comparison": 14,
+        "no_worse": {"metric": 0.3, "calibration": 0.2, "fairness": 0.9, "latency": 100},
+    },
 }
 WEAK = [{"name": "weak", "estimator": "hist_gradient_boosting", "params": {"max_iter": 5, "max_leaf_nodes": 3}}]
 
@@ -74,9 +81,9 @@ def train(deployment: Deployment, as_of: str, **request) -> dict:
 
 
 def ask(deployment: Deployment, version: int, run_id: str | None = None) -> dict:
-    from ratchet.workflow import promotion
+    from ratchet.workflow import approval
 
-    return promotion.ask_approval(deployment, MODEL, version, **place(run_id or f"promote v{version}"))
+    return approval.ask_approval(deployment, MODEL, version, **place(run_id or f"promote v{version}"))
 
 
 def place(run_id: str) -> dict:
@@ -87,9 +94,9 @@ def place(run_id: str) -> dict:
 def answer(
     deployment: Deployment, version: int, by: str | None, say: str = "Approve", run_id: str | None = None, at=None
 ) -> dict:
-    from ratchet.workflow import promotion
+    from ratchet.workflow import approval
 
-    return promotion.record_answer(
+    return approval.record_answer(
         deployment,
         MODEL,
         version,

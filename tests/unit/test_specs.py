@@ -36,7 +36,8 @@ def test_the_shipped_specs_are_good():
 
 @pytest.mark.parametrize(
     "path",
-    ["surprise", "promote_if.minimun", "approval.approver", "candidates.0.parms", "inputs.flights.look_back",
+    ["surprise", "promote_if.alfa", "problem.objectives", "problem.success.minimum", "evaluate.slice",
+     "approval.approver", "candidates.0.parms", "inputs.flights.look_back",
      "windows.train_days", "watch.treshold", "retrain_when.when", "score_when.after"],
 )  # fmt: skip
 def test_an_unknown_key_is_refused_at_every_level(path):
@@ -103,8 +104,21 @@ def test_a_dataset_that_can_not_be_is_refused(path, value):
         ("candidates", []),
         ("candidates.0.name", "logistic"),  # twice
         ("candidates.0.estimator", "random_forest"),
-        ("promote_if.metric", "accuracy"),
-        ("promote_if.minimum", 1.2),
+        ("problem.success.metric", "accuracy"),
+        ("problem.success.metric", "mae"),  # not of a binary model
+        ("problem.success", {"metric": "roc_auc", "at_least": 1.2}),
+        ("problem.success", {"metric": "roc_auc", "at_most": 0.8}),
+        ("problem.success", {"metric": "log_loss", "at_least": 0.3}),
+        ("problem.success", {"metric": "roc_auc"}),
+        ("problem.objective", ""),
+        ("problem.users", []),
+        ("problem.not_for", []),
+        ("problem.risk_tier", "unknown"),
+        ("task", "multiclass"),  # without classes
+        ("classes", ["early", "late", "cancelled"]),  # of a binary model
+        ("evaluate.costs", {"missed": 0, "false_alarm": 0}),
+        ("candidates.0.search", {"space": {}, "trials": 3, "seconds": 9}),
+        ("candidates.0.search", {"space": {"C": {"low": 0, "high": 1, "log": True}}, "trials": 3, "seconds": 9}),
         ("promote_if.better_by", -0.1),
         ("promote_if.alpha", 0.5),
         ("approval.approvers", []),
@@ -121,7 +135,7 @@ def test_a_spec_does_not_change():
     with pytest.raises(ValidationError, match="frozen"):
         spec.seed = 1
     with pytest.raises(ValidationError, match="frozen"):
-        spec.promote_if.minimum = 0.0
+        spec.promote_if.alpha = 0.1
 
 
 BAD = {

@@ -1,0 +1,167 @@
+"""A model's spec."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ratchet.specs.base import Cron, Name, Strict
+from ratchet.specs.judging import METRICS_OF_TASK, Approval, Evaluate, Problem, PromoteIf, Task
+
+
+class Input(Strict):
+    """A dataset that the feature function reads. `lookback_days`: event days before the first one wanted that
+    are read too. `latest: true` reads the newest partition known as of the run (reference data). `happens_at`: the
+    column with the instant from which a row could be known. `known_later`: columns of the scored dataset that are not
+    known yet when a row is scored. The gate checks that no feature looks at either (see ModelSpec.predicted_at)."""
+
+    lookback_days: int = Field(default=0, ge=0)
+    latest: bool = False
+    happens_at: str | None = None
+    known_later: list[str] = []
+
+
+class Windows(Strict):
+    """Lengths, in event days, of the two newest windows; train is everything older (see ratchet.windows)."""
+
+    validate_days: int = Field(ge=1)
+    judge_days: int = Field(ge=1)
+
+
+class RetrainWhen(Strict):
+    """When a retrain request is filed, and how often the broker lets one through."""
+
+    schedule: Cron | None = None  # in UTC: a request by the calendar; None: never
+    drifted_share: float | None = Field(default=0.5, gt=0, le=1)  # share of watched columns that drifted
+    metric_falls_by: float | None = Field(default=0.03, gt=0, le=1)  # below the judge window's value
+    corrected_days: int | None = Field(default=None, ge=1)  # of the champion's outcomes, corrected since; None: never
+    cool_down_days: int = Field(default=7, ge=0)  # in data time (as-of)
+
+
+class WatchDrift(Strict):
+    """What check_drift looks at. `schedule` is cron in UTC. `method` and `threshold` are pinned, never Evidently's
+    defaults, which change with column type and sample size."""
+
+    schedule: Cron = "0 7 * * 1"
+    window_days: int = Field(default=28, ge=1)
+    min_rows: int = Field(default=500, ge=50)
+    min_days: int = Field(default=7, ge=1)  # rows of a day are alike: three days "drift" against any month
+    max_rows: int = Field(default=5000, ge=100)  # Evidently's time is linear in rows; its sample is bounded
+    method: Literal["psi", "wasserstein", "jensenshannon"] = "psi"
+    threshold: float = Field(default=0.1, gt=0)
+
+
+class ScoreWhen(Strict):
+    """A partition is due for scoring when every dataset in `complete` has it, or when the scored dataset has
+    moved on by `or_after_days` event days (late or absent inputs must not block)."""
+
+    complete: list[Name]
+    or_after_days: int = Field(default=2, ge=0)
+
+
+class Range(Strict):
+    """Values of one parameter to search: from `low` to `high`, both included; evenly on the log scale with `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> Range:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"no range: low {self.low:g}, high {self.high:g}{', log' if self.log else ''}")
+        return self
+
+
+class Search(Strict):
+    """A search over `space` ({parameter: a Range, or a list of values}), on top of the candidate's `params`, until
+    `trials` are fitted or `seconds` are over; the best by the validate window is the candidate."""
+
+    space: dict[str, Range | list[float | int | str | bool]] = Field(min_length=1)
+    trials: int = Field(ge=1, le=1000)
+    seconds: float = Field(gt=0)
+
+
+class CandidateSpec(Strict):
+    """One configuration to fit. `estimator` is a short name of ratchet.candidates, or a scikit-learn class by its whole
+    name ("sklearn.ensemble.RandomForestClassifier"), of the kinds that ratchet.model_files can save."""
+
+    name: Name
+    estimator: str = Field(
+        pattern=r"^(base_rate|logistic_regression|hist_gradient_boosting|sklearn(\.[a-z][a-z0-9_]*)+\.[A-Z][A-Za-z]*)\z"
+    )
+    params: dict[str, float | int | str | bool] = {}
+    search: Search | None = None
+
+
+class ModelSpec(Strict):
+    """A model: what it is for, which datasets feed it, how it is trained, judged, approved, scored and watched.
+
+    `feature_function` and `label_function` are `module:function` (see docs/add-a-model.md). `scored_dataset` is the
+    one whose rows are scored, one prediction a row, known by its key; `predicted_at` is its column with the instant
+    for which a row is scored. `classes`: the labels of a multiclass model, in order.
+    """
+
+    name: Name
+    description: str
+    owner: str
+    problem: Problem
+    task: Task = "binary"
+    classes: list[str] = []
+    scored_dataset: Name
+    outcome_dataset: Name
+    inputs: dict[Name, Input]
+    predicted_at: str | None = None
+    feature_function: str = Field(pattern=r"^[a-z_][\w.]*:[a-z_]\w*\z")
+    label_function: str = Field(pattern=r"^[a-z_][\w.]*:[a-z_]\w*\z")
+    numeric_features: list[str]
+    categorical_features: list[str] = []
+    label_delay_days: int = Field(ge=0)
+    first_windows: Windows
+    windows: Windows
+    seed: int = 2013
+    candidates: list[CandidateSpec] = Field(min_length=1)
+    evaluate: Evaluate = Evaluate()
+    promote_if: PromoteIf = PromoteIf()
+    approval: Approval
+    score_when: ScoreWhen
+    retrain_when: RetrainWhen = RetrainWhen()
+    watch: WatchDrift = WatchDrift()
+    tags: list[str] = []
+
+    @model_validator(mode="after")
+    def _inputs_hold_scored(self) -> ModelSpec:
+        if self.scored_dataset not in self.inputs:
+            raise ValueError(f"scored_dataset {self.scored_dataset!r} is not among inputs")
+        if len({c.name for c in self.candidates}) != len(self.candidates):
+            raise ValueError("candidate names must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _measured_by_what_its_task_knows(self) -> ModelSpec:
+        metric, known = self.problem.success.metric, METRICS_OF_TASK[self.task]
+        if metric not in known:
+            raise ValueError(f"a {self.task} model is measured by {' or '.join(known)}, not {metric}")
+        if (self.task == "multiclass") != (len(self.classes) > 2) or len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"task {self.task}, classes {self.classes}: three or more for multiclass, else none")
+        if self.evaluate.costs and self.task != "binary":
+            raise ValueError(f"costs are those of a yes or a no: a {self.task} model has none")
+        return self
+
+    @model_validator(mode="after")
+    def _high_risk_takes_four_eyes(self) -> ModelSpec:
+        if self.problem.risk_tier == "high" and not self.approval.four_eyes:
+            raise ValueError("risk_tier high: approval.four_eyes can't be false")
+        return self
+
+    @property
+    def features(self) -> list[str]:
+        return [*self.numeric_features, *self.categorical_features]
+
+    @property
+    def score_columns(self) -> list[str]:
+        """The columns of a prediction: `score` (the probability of label 1; the value, of a regression), or one
+        probability a class, in order of `classes`."""
+        return [f"score_{name}" for name in self.classes] if self.task == "multiclass" else ["score"]

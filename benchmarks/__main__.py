@@ -3,6 +3,7 @@
     train_evaluate  a training through a live Airflow, against the same library calls in one process
     ingestion       a year of drops, one big drop and some too big to take, against Great Expectations alone
     growth          a month to ten years of drops
+    gate            what the gate promotes, in worlds whose truth is known (a repetition is 100 trials)
 
 Works in a folder and on ports of its own, beside any running `make up`, and deletes the folder at the end. Writes the
 sections of these parts in benchmarks/RESULTS.md, and leaves the others. Exit status 1 if a target was missed: on a busy
@@ -80,12 +81,20 @@ def _growth(folder: Path, repeat: int, say: Say) -> Section:
     return growth_section(measure_growth(folder, repeat, say))
 
 
+def _gate(folder: Path, repeat: int, say: Say) -> Section:
+    from benchmarks.gate_instrument import measure
+    from benchmarks.gate_report import gate_section
+
+    return gate_section(measure(folder, repeat, say))
+
+
 PARTS: dict[str, Callable[[Path, int, Say], Section]] = {
     "train_evaluate": _train_evaluate,
     "ingestion": _ingestion,
     "growth": _growth,
+    "gate": _gate,
 }
-REPEAT = {"train_evaluate": 5, "ingestion": 3, "growth": 1}
+REPEAT = {"train_evaluate": 5, "ingestion": 3, "growth": 1, "gate": 20}
 
 
 def _noise(others: float | None) -> str:

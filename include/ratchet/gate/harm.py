@@ -1,0 +1,176 @@
+"""Is the challenger no worse than the champion, by more than the margins of promote_if.no_worse, on anything?
+
+Each is a one-sided test of non-inferiority: the bound of the challenger's advantage must lie above minus the margin.
+A bound beyond it leaves two cases. Where the other bound lies beyond it too, the harm is sure: REJECT. Else nobody
+knows: HOLD, for a slice that nobody can tell about is one on which harm would go unseen, and a margin is the owner's to
+widen. A group that is smaller than evaluate.min_group_rows, or has not both classes on two days, is shown and decides
+nothing.
+
+All K that decide are asked at alpha / K (Bonferroni). That all must pass would be enough to let a harmful challenger
+through in at most alpha of all cases (Berger, "Multiparameter hypothesis testing and acceptance sampling",
+Technometrics 24(4), 1982: an intersection-union test); with the correction it is alpha / K, one REJECT among many tests
+is no accident, and all intervals hold together, so that the table can be read line by line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ratchet.gate.quality import difference_of
+from ratchet.gate.values import Check, Evidence
+from ratchet.statistics import Jackknifed, calibration_error, combined, estimate, mean, rate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ratchet.specs import ModelSpec
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One test. `advantage`: by how much the challenger is better; less than -`margin` is harm. `as_ratio`: it is minus
+    the logarithm of a ratio of times, and told as that ratio."""
+
+    name: str
+    what: str
+    advantage: Jackknifed
+    margin: float
+    as_ratio: bool = False
+
+
+def harm_checks(spec: ModelSpec, evidence: Evidence) -> list[Check]:
+    """One check for each of slices, calibration, fairness and latency, and those that only show what can't be told."""
+    found = [*_slices(spec, evidence.rows), *_calibration(spec, evidence.rows)]
+    found += [*_fairness(spec, evidence), *_latency(spec, evidence)]
+    alpha = spec.promote_if.alpha / max(1, sum(isinstance(one, Asked) for one in found))
+    return [_answered(one, alpha) if isinstance(one, Asked) else one for one in found]
+
+
+def _answered(asked: Asked, alpha: float) -> Check:
+    of = estimate(asked.advantage, 2 * alpha)
+    passed, sure = of.low > -asked.margin, of.high < -asked.margin
+    told = f"{'surely' if sure else 'perhaps'} worse by more than the margin"
+    if asked.as_ratio:
+        value, low, high, most = (float(np.exp(-x)) for x in (of.value, of.high, of.low, -asked.margin))
+        reason = f"{asked.what}: {value:.2f} times the champion's, at worst {high:.2f} times"
+        reason += "" if passed else f": {told} of {most:g} times"
+        return Check(asked.name, passed, reason, "REJECT" if sure else "HOLD", value, most, [low, high])
+    reason = f"{asked.what}: {of.value:+.4f} against the champion's, at worst {of.low:+.4f}"
+    reason += "" if passed else f": {told} of {asked.margin:g}"
+    failed = "REJECT" if sure else "HOLD"
+    return Check(asked.name, passed, reason, failed, of.value, -asked.margin, [of.low, of.high])
+
+
+def _slices(spec: ModelSpec, rows: pd.DataFrame) -> Iterator[Asked | Check]:
+    """The metric on each group. Only a binary model has fairness numbers; of another the groups of evaluate.sensitive
+    are slices too."""
+    sensitive = [] if spec.task == "binary" else spec.evaluate.sensitive
+    for column in dict.fromkeys([*spec.evaluate.slices, *sensitive]):
+        groups, small = _groups(spec, rows, column)
+        for name, mask in groups.items():
+            what = f"{spec.problem.success.metric} where {column} is {name} ({int(mask.sum()):,} rows)"
+            advantage = difference_of(spec, rows[mask])
+            yield Asked(f"slice.{column}.{name}", what, advantage, spec.promote_if.no_worse.metric)
+        if small:
+            yield _shown(f"slice.{column}", small, spec)
+
+
+def _groups(spec: ModelSpec, rows: pd.DataFrame, column: str) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """The groups that decide, by name, as masks of the rows; and the rows of those that don't."""
+    value = rows[column].astype(object).where(rows[column].notna(), "(missing)").astype(str)
+    masks = {name: (value == name).to_numpy() for name in sorted(value.unique())}
+    decides = {name for name, mask in masks.items() if _decides(spec, rows[mask])}
+    small = {name: int(mask.sum()) for name, mask in masks.items() if name not in decides}
+    return {name: mask for name, mask in masks.items() if name in decides}, small
+
+
+def _decides(spec: ModelSpec, part: pd.DataFrame) -> bool:
+    if len(part) < spec.evaluate.min_group_rows:
+        return False
+    if spec.task != "binary":
+        return part["day"].nunique() > 1
+    days = part.groupby("label")["day"].nunique()
+    return len(days) == 2 and bool((days > 1).all())
+
+
+def _shown(name: str, small: dict[str, int], spec: ModelSpec) -> Check:
+    told = ", ".join(f"{group} ({rows:,} rows)" for group, rows in small.items())
+    least = spec.evaluate.min_group_rows
+    reason = f"decide nothing, with fewer than {least:,} rows, or without both classes on two days: {told}"
+    return Check(f"{name}.small_groups", True, reason, value=len(small), threshold=least)
+
+
+def _calibration(spec: ModelSpec, rows: pd.DataFrame) -> Iterator[Asked]:
+    """Of a multiclass model: of the class it finds likeliest. A regression has none."""
+    if spec.task == "regression":
+        return
+    challenger, champion = (_calibration_error(spec, rows, who) for who in ("challenger", "champion"))
+    margin = spec.promote_if.no_worse.calibration
+    yield Asked("calibration", "expected calibration error", champion.minus(challenger), margin)
+
+
+def _calibration_error(spec: ModelSpec, rows: pd.DataFrame, who: str) -> Jackknifed:
+    scores = rows[[f"{who}_{name}" for name in spec.score_columns]].to_numpy(dtype=float)
+    if spec.task == "binary":
+        return calibration_error(rows["label"], scores[:, 0], rows["day"])
+    right = np.array(spec.classes)[scores.argmax(axis=1)] == rows["label"].astype(str).to_numpy()
+    return calibration_error(right.astype(float), scores.max(axis=1), rows["day"])
+
+
+def _fairness(spec: ModelSpec, evidence: Evidence) -> Iterator[Asked | Check]:
+    if spec.task != "binary":
+        return
+    rows, threshold, margin = evidence.rows, evidence.threshold, spec.promote_if.no_worse.fairness
+    for column in spec.evaluate.sensitive:
+        name = f"fairness.{column}"
+        groups, small = _groups(spec, rows, column)
+        if small:
+            yield _shown(name, small, spec)
+        if len(groups) < 2:
+            yield Check(name, True, f"{len(groups)} group of {column} is large enough: none to compare with")
+        elif not {"challenger", "champion"} <= set(threshold):
+            yield Check(name, False, "no decision threshold is on record for both models: fairness can't be told")
+        else:
+            acted = {who: (rows[f"{who}_score"] >= threshold[who]).to_numpy() for who in ("challenger", "champion")}
+            ratio = {who: _parity_ratio(rows, groups, of) for who, of in acted.items()}
+            gap = {who: _opportunity_gap(rows, groups, of) for who, of in acted.items()}
+            what = f"demographic parity ratio over {column}"
+            yield Asked(f"{name}.parity", what, ratio["challenger"].minus(ratio["champion"]), margin)
+            what = f"equal opportunity difference over {column}"
+            yield Asked(f"{name}.opportunity", what, gap["champion"].minus(gap["challenger"]), margin)
+
+
+def _parity_ratio(rows: pd.DataFrame, groups: dict[str, np.ndarray], acted: np.ndarray) -> Jackknifed:
+    """The lowest share of rows acted on in a group, over the highest (fairlearn's demographic_parity_ratio); 1 where
+    nobody is acted on."""
+    rates = [rate(acted, rows["day"], mask) for mask in groups.values()]
+    return combined(_lowest_over_highest, *rates)
+
+
+def _lowest_over_highest(*rates) -> np.ndarray:
+    highest = np.max(rates, axis=0)
+    return np.where(highest > 0, np.min(rates, axis=0) / np.where(highest > 0, highest, 1), 1.0)
+
+
+def _opportunity_gap(rows: pd.DataFrame, groups: dict[str, np.ndarray], acted: np.ndarray) -> Jackknifed:
+    """The highest share of positive rows acted on in a group, less the lowest (fairlearn's
+    equal_opportunity_difference)."""
+    positive = (rows["label"] == 1).to_numpy()
+    rates = [rate(acted, rows["day"], mask & positive) for mask in groups.values()]
+    return combined(lambda *of: np.max(of, axis=0) - np.min(of, axis=0), *rates)
+
+
+def _latency(spec: ModelSpec, evidence: Evidence) -> Iterator[Asked | Check]:
+    """Pairs of repetitions that followed each other, on the log scale: one slow moment of the machine hits both."""
+    challenger, champion = (np.array(evidence.batch_seconds.get(who, ())) for who in ("challenger", "champion"))
+    if len(challenger) != len(champion) or len(champion) < 2 or not ((challenger > 0) & (champion > 0)).all():
+        seen = f"{len(challenger)} times of the challenger and {len(champion)} of the champion"
+        yield Check("latency", False, f"{seen}: no pairs to compare")
+        return
+    slower = mean(np.log(challenger / champion), np.arange(len(challenger)))
+    faster = Jackknifed(-slower.value, -slower.without, slower.rows)
+    yield Asked("latency", "time of a batch", faster, float(np.log(spec.promote_if.no_worse.latency)), as_ratio=True)

@@ -1,0 +1,129 @@
+"""The evaluation and the model card of a version, filed where people look."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from ratchet.deployment import Deployment
+from ratchet.digests import digest_of
+from ratchet.errors import NotStoredError
+from ratchet.ledger import Challenger
+from ratchet.specs import ModelSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_BYTES = 64 * 2**20
+
+
+def file_card(deployment: Deployment, spec: ModelSpec, version: int, rows: pd.DataFrame | None = None) -> str:
+    """Make the version's card from the record and file it as an MLflow artifact, in HTML and Markdown, once for equal
+    content. Returns its address, which goes to the ledger too.
+
+    `rows`: labelled rows of its judge window, on which it is evaluated first, once a verdict; the evaluation is kept in
+    the lake's storage, and used by the next card. None: the one kept, if there is one. Raises RegistryError.
+    """
+    from ratchet.model_card import card_facts, model_card
+    from ratchet.snapshot import load_snapshot
+
+    challenger = deployment.ledger.challenger(spec.name, version)
+    if rows is not None and len(rows):
+        _keep_evaluation(deployment, spec, challenger, rows)
+    judged = _kept_evaluation(deployment, challenger)
+    manifest = load_snapshot(deployment.lake.storage, spec.name, challenger.snapshot).manifest
+    in_order = dict(sorted(manifest["windows"].items(), key=lambda window: window[1]))
+    facts = card_facts(
+        spec,
+        {**manifest, "windows": in_order},
+        version=version,
+        digests=_digests(challenger),
+        candidate=_candidate(challenger),
+        gate=_gate(deployment, challenger),
+        approval=_approval(deployment, challenger),
+    )
+    html, markdown = model_card(facts, {"judge": judged} if judged else {})
+    key = digest_of([facts, judged])
+    files = {"model_card.html": html, "model_card.md": markdown}
+    url = deployment.registry.log_report(f"{spec.name}.cards", key, files)
+    if url != deployment.ledger.card_url(spec.name, version):
+        subject = f"models/{spec.name}/versions/{version}"
+        deployment.ledger.note("card_filed", subject, {"url": url, "digest": key}, "ratchet")
+    return url
+
+
+def _candidate(challenger: Challenger) -> dict:
+    """What is on record of it; `threshold`: the score at and above which a row is acted on, chosen on validate."""
+    made = {
+        "threshold": challenger.metrics.get("threshold"),
+        "registered_at": f"{challenger.registered_at:%Y-%m-%d %H:%M} UTC",
+    }
+    known = {**challenger.manifest, **made}
+    return {name: known[name] for name in _CANDIDATE if known.get(name) is not None}
+
+
+_CANDIDATE = (
+    "candidate",
+    "estimator",
+    "params",
+    "seed",
+    "threads",
+    "trials",
+    "threshold",
+    "git_commit",
+    "registered_at",
+)
+
+
+def _keep_evaluation(deployment: Deployment, spec: ModelSpec, challenger: Challenger, rows: pd.DataFrame) -> None:
+    """Once a verdict: an evaluation of equal rows differs in the times that it measured."""
+    from ratchet.evaluation import evaluate
+    from ratchet.model_files import model_bytes
+    from ratchet.workflow.promotion import load_version, version_folder
+
+    if _kept_evaluation(deployment, challenger) is not None:
+        return
+    estimator, threshold = load_version(deployment, spec.name, challenger.version), challenger.metrics.get("threshold")
+    size = model_bytes(version_folder(deployment, spec.name, challenger.version))
+    found = evaluate(estimator, rows, spec, threshold, model_bytes=size)
+    deployment.lake.storage.write(_key(deployment, challenger), json.dumps(found.as_record()).encode())
+
+
+def _kept_evaluation(deployment: Deployment, challenger: Challenger) -> dict | None:
+    try:
+        return json.loads(deployment.lake.storage.read(_key(deployment, challenger), _MOST_BYTES))
+    except NotStoredError:
+        return None
+
+
+def _key(deployment: Deployment, challenger: Challenger) -> str:
+    verdict = deployment.ledger.verdict(challenger.model, challenger.version)
+    what = verdict.digest if verdict else "not-judged"
+    return f"evaluations/{challenger.model}/{challenger.version}/{what}.json"
+
+
+def _digests(challenger: Challenger) -> dict[str, str]:
+    made = {name: challenger.manifest.get(f"{name}_digest") for name in ("source", "lock")}
+    known = {"model": challenger.model_digest, "snapshot": challenger.snapshot, "identity": challenger.identity, **made}
+    return {name: digest for name, digest in known.items() if digest}
+
+
+def _gate(deployment: Deployment, challenger: Challenger) -> dict | None:
+    verdict = deployment.ledger.verdict(challenger.model, challenger.version)
+    return verdict and {"verdict": verdict.verdict, "digest": verdict.digest, "checks": verdict.checks}
+
+
+def _approval(deployment: Deployment, challenger: Challenger) -> dict | None:
+    """Of the newest move that made it champion; None where nobody has approved it."""
+    moves = [one for one in deployment.ledger.champion_history(challenger.model) if one.version == challenger.version]
+    promoted = [one for one in moves if one.how != "rollback"]
+    if not promoted:
+        return None
+    move = promoted[-1]
+    approval = deployment.ledger.approval(challenger.model, challenger.version, move.verdict_digest)
+    return {
+        "by": approval.responded_by,
+        "at": f"{approval.responded_at:%Y-%m-%d %H:%M} UTC",
+        "asked_by": approval.asked_by,
+        "answer": approval.answer + (f" (BREAK GLASS: {move.reason})" if move.how == "break_glass" else ""),
+    }

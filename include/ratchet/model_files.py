@@ -1,8 +1,8 @@
 """The one way a saved model is opened: digest first, then our own allow-lists, then skops. Nothing is ever unpickled.
 
 MLflow's loaders are not used: an MLmodel file may name a `loader_module` and a `code` folder of its own, and
-MLflow takes the list of trusted skops types from the very file that it should distrust. Here the lists are this
-module's. To offer a new kind of estimator, review what its types do when built from a file, then add their names.
+MLflow takes the list of trusted skops types from the very file that it should distrust. Here the lists are those of
+ratchet.model_types.
 
 A file is read once: what is digested, checked and built are the same bytes, so nothing can be swapped in between.
 """
@@ -12,18 +12,22 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
+import re
 import zipfile
+import zlib
+from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import yaml
 
+from ratchet import model_trees
 from ratchet.digests import digest_of
 from ratchet.errors import ModelFileError
+from ratchet.model_types import ALLOWED_TYPES, TRUSTED_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sklearn.base import BaseEstimator
 
 MODEL_FILE = "model.skops"
@@ -31,52 +35,14 @@ MLMODEL_FILE = "MLmodel"
 FILES = frozenset({MODEL_FILE, MLMODEL_FILE, "conda.yaml", "python_env.yaml", "requirements.txt"})
 MOST_BYTES = 512 * 2**20  # of a folder, and of what its skops file unpacks to
 
-# Types that skops does not trust by itself and we do, after review: they only hold arrays, or name check_array.
-TRUSTED_TYPES = (
-    "functools.partial",
-    "numpy.dtype",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",  # its nodes are checked: see _check_trees
-    "sklearn.utils.validation.check_array",
+OtherVersions = Literal["refuse", "warn"]
+log = logging.getLogger(__name__)
+
+_PLAIN_NAME = re.compile(r"schema\.json|\d+\.(npy|npz)")
+_UNREADABLE = (
+    *(AttributeError, KeyError, NotImplementedError, OSError, RecursionError, TypeError, ValueError),
+    *(EOFError, RuntimeError, zipfile.BadZipFile, zlib.error),
 )
-
-# Every type that a model file of ours may hold: shorter than skops' own list, which trusts all of scikit-learn.
-ALLOWED_TYPES = frozenset(TRUSTED_TYPES) | {
-    "builtins.bool",
-    "builtins.dict",
-    "builtins.float",
-    "builtins.int",
-    "builtins.list",
-    "builtins.slice",
-    "builtins.str",
-    "builtins.tuple",
-    "numpy.bool",
-    "numpy.float32",
-    "numpy.float64",
-    "numpy.int32",
-    "numpy.int64",
-    "numpy.ndarray",
-    "numpy.random._generator.Generator",
-    "numpy.uint64",
-    "numpy.uint8",
-    "sklearn._loss._loss.CyHalfBinomialLoss",
-    "sklearn._loss.link.Interval",
-    "sklearn._loss.link.LogitLink",
-    "sklearn._loss.loss.HalfBinomialLoss",
-    "sklearn.compose._column_transformer.ColumnTransformer",
-    "sklearn.dummy.DummyClassifier",
-    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
-    "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier",
-    "sklearn.impute._base.MissingIndicator",
-    "sklearn.impute._base.SimpleImputer",
-    "sklearn.linear_model._logistic.LogisticRegression",
-    "sklearn.pipeline.Pipeline",
-    "sklearn.preprocessing._data.StandardScaler",
-    "sklearn.preprocessing._encoders.OneHotEncoder",
-    "sklearn.preprocessing._encoders.OrdinalEncoder",
-    "sklearn.preprocessing._function_transformer.FunctionTransformer",
-    "sklearn.preprocessing._label.LabelEncoder",
-}
-
 _SKLEARN_KEYS = {"code", "pickled_model", "serialization_format", "sklearn_version", "skops_trusted_types"}
 _PYFUNC_KEYS = {"code", "env", "loader_module", "model_path", "predict_fn", "python_version"}
 
@@ -90,10 +56,16 @@ def model_digest(folder: Path) -> str:
     return _digest(_read_folder(Path(folder)))
 
 
-def load_model(folder: Path, expected_digest: str) -> BaseEstimator:
+def model_bytes(folder: Path) -> int:
+    """What the files of a saved model take. Not the same at each save: skops files hold addresses."""
+    return sum(path.stat().st_size for path in Path(folder).iterdir())
+
+
+def load_model(folder: Path, expected_digest: str, other_versions: OtherVersions = "refuse") -> BaseEstimator:
     """The estimator saved in `folder`, if its files are those of `expected_digest` and hold nothing but trusted types.
 
-    Raises ModelFileError before anything of the file has been built, let alone run.
+    `other_versions`: what becomes of a model that a scikit-learn of another minor version saved (see Settings): it may
+    predict otherwise without a word. Raises ModelFileError before anything of the file has been built, let alone run.
     """
     folder = Path(folder)
     files = _read_folder(folder)
@@ -105,7 +77,8 @@ def load_model(folder: Path, expected_digest: str) -> BaseEstimator:
             where=folder,
             hint="roll back to a version whose files are whole, and find out who changed these",
         )
-    _check_flavors(files[MLMODEL_FILE], folder)
+    saved_by = _check_flavors(files[MLMODEL_FILE], folder)
+    _check_version(saved_by, folder, other_versions)
     return _build(files[MODEL_FILE], folder)
 
 
@@ -142,8 +115,42 @@ def _digest(files: dict[str, bytes]) -> str:
     return digest_of([[name, hashlib.sha256(files[name]).hexdigest()] for name in sorted(files)])
 
 
-def _check_flavors(mlmodel: bytes, folder: Path) -> None:
-    """Only what MLflow writes for a skops model: no other flavour, no loader but its own, no code, no pickle."""
+def check_estimator(estimator: BaseEstimator) -> None:
+    """Whether a fitted estimator can be saved as a model of ours and be loaded again. Writes nothing.
+
+    Raises ModelFileError: ask before anything of it is logged.
+    """
+    import skops.io
+
+    try:
+        data = skops.io.dumps(estimator)
+    except Exception as error:  # skops has errors of its own for some types, others fail where they are pickled
+        raise _unsavable(repr(error)) from error
+    try:
+        _build(data, Path(f"({type(estimator).__name__}, not yet saved)"))
+    except ModelFileError as error:
+        raise _unsavable(f"{error.what}: {error.seen}") from error
+
+
+def _check_version(saved_by: str, folder: Path, other_versions: OtherVersions) -> None:
+    here = installed("scikit-learn")
+    if saved_by.split(".")[:2] == here.split(".")[:2]:
+        return
+    error = ModelFileError(
+        "a model that another version of scikit-learn saved",
+        seen=saved_by,
+        expected=f"{here}, or another of the same minor version",
+        where=folder,
+        hint="train it again with this one, or set RATCHET_OTHER_MODEL_VERSIONS=warn to load it all the same",
+    )
+    if other_versions != "warn":
+        raise error
+    log.warning("%s", error)
+
+
+def _check_flavors(mlmodel: bytes, folder: Path) -> str:
+    """Only what MLflow writes for a skops model: no other flavour, no loader but its own, no code, no pickle. Returns
+    the version of scikit-learn that saved it."""
     try:
         flavors = dict(yaml.safe_load(mlmodel)["flavors"])
         sklearn, pyfunc = dict(flavors.pop("sklearn")), dict(flavors.pop("python_function", {}))
@@ -167,6 +174,7 @@ def _check_flavors(mlmodel: bytes, folder: Path) -> None:
             "the sklearn flavour in skops format, no code",
             folder,
         )
+    return str(sklearn.get("sklearn_version"))
 
 
 def _build(data: bytes, folder: Path) -> BaseEstimator:
@@ -177,106 +185,55 @@ def _build(data: bytes, folder: Path) -> BaseEstimator:
         estimator = skops.io.loads(data, trusted=list(TRUSTED_TYPES))
     except Exception as error:  # whatever a crafted or broken file provokes in skops or scikit-learn is a refusal
         raise _refused("the model file can't be built", repr(error), "a skops file of this release", folder) from error
-    _check_trees(estimator, folder)
+    if not model_trees.nodes_fit(estimator):
+        raise _refused("a tree of the model points outside itself", "node indices out of range", "a grown tree", folder)
     return estimator
 
 
 def _check_types(data: bytes, folder: Path) -> None:
-    """Refuses a skops file that names a type outside ALLOWED_TYPES. Reads its schema only; builds nothing."""
+    """Refuses a skops file that names a type outside ALLOWED_TYPES, or builds a tree from arguments that do not fit.
+    Reads its schema only; builds nothing."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if (size := sum(entry.file_size for entry in archive.infolist())) > MOST_BYTES:
-                raise _refused("the model file unpacks to too much", f"{size} bytes", f"at most {MOST_BYTES}", folder)
-            named = set(_named_types(json.loads(archive.read("schema.json"))))
-    except (zipfile.BadZipFile, KeyError, ValueError, RecursionError, NotImplementedError, OSError) as error:
+            _check_archive(archive, folder)
+            schema = json.loads(archive.read("schema.json"))
+            named = {
+                f"{node.get('__module__')}.{node.get('__class__')}"
+                for node in model_trees.walk(schema)
+                if "__class__" in node or "__module__" in node
+            }
+            fits = named - ALLOWED_TYPES or model_trees.arguments_fit(schema, archive)
+    except _UNREADABLE as error:
         raise _refused("the model file can't be read", repr(error), "a skops file", folder) from error
     if unknown := named - ALLOWED_TYPES:
         raise ModelFileError(
             "the model file holds types that we do not trust",
             seen=sorted(unknown),
-            expected="only those of ratchet.model_files.ALLOWED_TYPES",
+            expected="only those of ratchet.model_types.ALLOWED_TYPES",
             where=folder,
             hint="if a new kind of estimator needs them: review what they do when built, then add them there",
         )
+    if not fits:
+        raise _refused("a tree of the model can't be built", "arguments that do not fit", "those of a tree", folder)
 
 
-def _named_types(schema: object) -> Iterator[str]:
-    waiting = [schema]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            if "__class__" in node or "__module__" in node:
-                yield f"{node.get('__module__')}.{node.get('__class__')}"
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
+def _check_archive(archive: zipfile.ZipFile, folder: Path) -> None:
+    """Each name once, as two readers may take different ones of two; plain names; no more than memory takes."""
+    entries = archive.infolist()
+    names = [entry.filename for entry in entries]
+    if len(set(names)) < len(names) or not all(_PLAIN_NAME.fullmatch(name) for name in names):
+        raise _refused("the model file holds files that skops doesn't write", sorted(names)[:20], "each once", folder)
+    if (size := sum(entry.file_size for entry in entries)) > MOST_BYTES:
+        raise _refused("the model file unpacks to too much", f"{size} bytes", f"at most {MOST_BYTES}", folder)
 
 
-def _check_trees(estimator: object, folder: Path) -> None:
-    """Refuses trees whose nodes point outside their arrays or backwards, and bins for other features than there are.
-
-    scikit-learn follows these indices without bounds checks, so that a crafted tree could crash the process or never
-    end (skops does not trust TreePredictor for that reason).
-    """
-    from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
-
-    for tree, features in _trees(estimator):
-        try:
-            whole = _is_whole(tree, features) if isinstance(tree, TreePredictor) else _is_mapped(tree, features)
-        except (AttributeError, IndexError, TypeError, ValueError):
-            whole = False
-        if not whole:
-            raise _refused(
-                "a tree of the model points outside itself", "node indices out of range", "a grown tree", folder
-            )
-
-
-def _is_mapped(bins: object, features: int) -> bool:
-    """The bin mapper speaks of each feature once."""
-    return bins.is_categorical_.shape == (features,) and len(bins.bin_thresholds_) == features
-
-
-def _is_whole(tree: object, features: int) -> bool:
-    """In a grown tree children come after their parent; a set of categories is 8 words of 32 bits."""
-    nodes, bitsets = tree.nodes, tree.raw_left_cat_bitsets
-    at = (nodes["is_leaf"] == 0).nonzero()[0]
-    inner = nodes[at]
-    children = (inner[side].astype("int64") for side in ("left", "right"))
-    return bool(
-        len(nodes)
-        and all(((child > at) & (child < len(nodes))).all() for child in children)
-        and ((inner["feature_idx"] >= 0) & (inner["feature_idx"] < features)).all()
-        and bitsets.shape[1] == 8
-        and (inner["bitset_idx"][inner["is_categorical"] == 1] < len(bitsets)).all()
+def _unsavable(seen: str) -> ModelFileError:
+    return ModelFileError(
+        "an estimator that can't be saved safely",
+        seen=seen[:500],
+        expected="only types of ratchet.model_types.ALLOWED_TYPES",
+        hint="take another estimator or other params: docs/add-a-model.md names those that can be saved",
     )
-
-
-def _trees(estimator: object) -> Iterator[tuple[object, int]]:
-    """Each (tree or bin mapper, number of features it is given) of every boosted model inside, however deep."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
-
-    waiting, seen = [(estimator, 0)], set()
-    while waiting:
-        thing, features = waiting.pop()
-        if id(thing) in seen:
-            continue
-        seen.add(id(thing))
-        if isinstance(thing, TreePredictor):
-            yield thing, features
-            continue
-        if isinstance(thing, HistGradientBoostingClassifier):
-            features = int(thing.n_features_in_)
-            yield thing._bin_mapper, features
-        waiting.extend((part, features) for part in _parts(thing))
-
-
-def _parts(thing: object) -> list:
-    if isinstance(thing, list | tuple):
-        return list(thing)
-    if getattr(getattr(thing, "dtype", None), "kind", None) == "O":
-        return thing.ravel().tolist()
-    return list((thing if isinstance(thing, dict) else getattr(thing, "__dict__", {})).values())
 
 
 def _refused(what: str, seen: object, expected: object, folder: Path) -> ModelFileError:

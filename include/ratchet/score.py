@@ -1,8 +1,8 @@
-"""Probabilities from a fitted estimator, and one predictions partition a day."""
+"""Predictions of a fitted estimator, and one predictions partition a day."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ratchet.errors import EmptyWindowError, ModelFileError, ParameterError
+from ratchet.prediction_ids import prediction_ids
 from ratchet.snapshot import build_inputs
 
 if TYPE_CHECKING:
@@ -29,11 +30,12 @@ class ScoredDay:
     unchanged: bool
 
 
-def score_frame(estimator, inputs: pd.DataFrame, spec: ModelSpec) -> pd.Series:
-    """The probability of a positive label for each row, on the index of `inputs`, named "score".
+def score_frame(estimator, inputs: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
+    """What the estimator says of each row, on the index of `inputs`, in `spec.score_columns`, as float64: the
+    probability of label 1, that of each class (0 for one that it has never seen), or the value.
 
     Reads the spec's feature columns only. Raises ParameterError for a missing column, ModelFileError for an
-    estimator that doesn't know the label 1.
+    estimator that doesn't know the label 1, or knows classes that the spec doesn't.
     """
     if missing := [name for name in spec.features if name not in inputs.columns]:
         raise ParameterError(
@@ -42,18 +44,30 @@ def score_frame(estimator, inputs: pd.DataFrame, spec: ModelSpec) -> pd.Series:
             expected=missing,
             hint="build them with ratchet.snapshot.build_inputs",
         )
-    classes = list(estimator.classes_)
-    if 1 not in classes:
-        raise ModelFileError(
-            f"a model of {spec.name} that can't say what is positive",
-            seen=f"classes {classes}",
-            expected="0 and 1",
-            hint="train it on rows of both classes",
-        )
+    columns = None if spec.task == "regression" else _columns_of(estimator, spec)
+    scores = pd.DataFrame(0.0, index=inputs.index, columns=spec.score_columns)
     if inputs.empty:
-        return pd.Series(index=inputs.index, dtype="float64", name="score")
-    positive = estimator.predict_proba(inputs[spec.features])[:, classes.index(1)]
-    return pd.Series(positive, index=inputs.index, dtype="float64", name="score")
+        return scores
+    if columns is None:
+        return scores.assign(score=estimator.predict(inputs[spec.features]))
+    probabilities = estimator.predict_proba(inputs[spec.features])
+    return scores.assign(**{name: probabilities[:, at] for name, at in columns.items()})
+
+
+def _columns_of(estimator, spec: ModelSpec) -> dict[str, int]:
+    """{score column: which of the estimator's classes it is}."""
+    classes = list(estimator.classes_)
+    if spec.task == "binary" and 1 in classes:
+        return {"score": classes.index(1)}
+    if spec.task == "multiclass" and set(classes) <= set(spec.classes):
+        return {f"score_{name}": at for at, name in enumerate(classes)}
+    raise ModelFileError(
+        f"a model of {spec.name} that can't say what is "
+        + ("positive" if spec.task == "binary" else "one of its classes"),
+        seen=f"classes {classes}",
+        expected="0 and 1" if spec.task == "binary" else f"some of {spec.classes}",
+        hint="train it on rows of all classes",
+    )
 
 
 def score_days(
@@ -67,15 +81,17 @@ def score_days(
     read_at: int | None = None,
     as_of: str | None = None,
     scored_at: datetime | None = None,
+    score: Callable[..., pd.DataFrame] = score_frame,
 ) -> Iterator[ScoredDay]:
     """Score event days with the champion; publish each as one partition of predictions/<model>; yield it when it is.
 
     inputs_digests: {day: digest of the partitions that its features come from}. A partition that holds this digest and
     the champion's version already is left as it is. `read_at`: the table's state before the champion was looked up;
     raises ConflictError when another run has written such a partition since: whoever was overtaken changes nothing.
-    Columns written: the scored dataset's key, day, score, model_version, model_digest, scored_at (UTC; now by default),
-    inputs_digest. Inputs are those known as of `as_of` (default: all), from the same function as training. Raises
-    EmptyWindowError for a day without rows.
+    Columns written: the scored dataset's key, day, prediction_id (see ratchet.prediction_ids), the spec's score
+    columns, model_version, model_digest, scored_at (UTC; now by default), inputs_digest. Inputs are those known as of
+    `as_of` (default: all), from the same function as training. `score` stands in for `score_frame`, and what it raises
+    is raised before that day is published. Raises EmptyWindowError for a day without rows.
     """
     if not inputs_digests:
         return
@@ -100,8 +116,10 @@ def score_days(
                 expected="a published partition",
                 hint=f"ingest {spec.scored_dataset} for that day",
             )
-        predictions = inputs[day][[*key, "day"]].assign(
-            score=score_frame(estimator, inputs[day], spec),
+        rows = inputs[day][[*key, "day"]]
+        predictions = rows.assign(
+            prediction_id=prediction_ids(spec.name, rows, key),
+            **score(estimator, inputs[day], spec),
             model_version=int(champion.version),
             model_digest=champion.model_digest,
             scored_at=scored_at,

@@ -12,7 +12,7 @@ import io
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from ratchet.days import days_between, shift_day
 from ratchet.digests import frame_digest
 from ratchet.errors import EmptyWindowError, NotStoredError, ParameterError, SpecError, UnknownNameError
 from ratchet.feature_functions import load_function
+from ratchet.labels import make_labels
 from ratchet.storage import Storage, open_storage
 from ratchet.storage.failures import local_errors
 from ratchet.windows import TrainingWindows, known_before
@@ -45,9 +46,10 @@ _PUBLISHED = {"day": "string", "known_at": "timestamp", "drop_sha256": "string"}
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`frame`: key columns of the scored dataset, day, window ("train", "validate", "judge"), features, label (0/1),
-    in order of day and key. `manifest` (goes through JSON): model, digest, as_of, windows {name: [first, last]}, rows
-    {name: count}, left_out {reason: count}, partitions {dataset: {day: [revision, digest, drop_sha256]}}."""
+    """`frame`: key columns of the scored dataset, day, window ("train", "validate", "judge"), features, the other
+    columns of `evaluate.slices` and `evaluate.sensitive`, label (see ratchet.labels), in order of day and key.
+    `manifest` (goes through JSON): model, digest, as_of, windows {name: [first, last]}, rows {name: count}, left_out
+    {reason: count}, partitions {dataset: {day: [revision, digest, drop_sha256]}}."""
 
     frame: pd.DataFrame
     manifest: dict
@@ -66,13 +68,10 @@ def take_snapshot(
 ) -> Snapshot:
     """The labelled rows of the windows, as known as of a day. Raises EmptyWindowError for a window without any."""
     source = _Source(dataset_specs, published, as_of)
-    inputs = _build_inputs(spec, source, windows.first, windows.last)
-    outcomes = source.read(spec.outcome_dataset, windows.first, windows.last)
     key = source.spec(spec.scored_dataset).key
-    labels = _labels(spec, outcomes, key)
-    frame = inputs.merge(labels, on=key, how="inner", validate="one_to_one")
-    frame = frame.assign(window=_window_of(frame["day"], windows)).sort_values(["day", *key]).reset_index(drop=True)
-    frame = frame[[*dict.fromkeys([*key, "day", "window", *spec.features, "label"])]]
+    frame, inputs, outcomes = _labelled(spec, source, windows.first, windows.last)
+    frame = frame.assign(window=_window_of(frame["day"], windows))
+    frame = frame[[*dict.fromkeys([*key, "day", "window", *(name for name in frame.columns if name not in key)])]]
     rows = {name: int((frame["window"] == name).sum()) for name in windows.named()}
     for name, window in windows.named().items():
         if not rows[name]:
@@ -92,6 +91,21 @@ def take_snapshot(
         "partitions": source.partitions,
     }
     return Snapshot(frame, manifest)
+
+
+def labelled_rows(
+    spec: ModelSpec,
+    dataset_specs: Mapping[str, DatasetSpec],
+    published: Published,
+    first: str,
+    last: str,
+    as_of: str | None = None,
+) -> pd.DataFrame:
+    """The rows from `first` to `last` whose outcome is known, as a snapshot has them, but for `window`; none: no rows.
+
+    As known as of a day, or (None) as it is known now.
+    """
+    return _labelled(spec, _Source(dataset_specs, published, as_of), first, last)[0]
 
 
 def build_inputs(
@@ -118,9 +132,9 @@ def read_labels(
     last: str,
     as_of: str | None = None,
 ) -> pd.DataFrame:
-    """Key columns of the scored dataset and `label` (0/1), for every outcome known as of a day."""
+    """Key columns of the scored dataset and `label` (see ratchet.labels), for every outcome known as of a day."""
     source = _Source(dataset_specs, published, as_of)
-    return _labels(spec, source.read(spec.outcome_dataset, first, last), source.spec(spec.scored_dataset).key)
+    return make_labels(spec, source.read(spec.outcome_dataset, first, last), source.spec(spec.scored_dataset).key)
 
 
 def save_snapshot(snapshot: Snapshot, root: Storage | Path) -> str:
@@ -195,7 +209,35 @@ class _Source:
         return frame.assign(**{name: empty.reindex(frame.index) for name, empty in absent.items()})
 
 
-def _build_inputs(spec: ModelSpec, source: _Source, first: str, last: str) -> pd.DataFrame:
+def _beside_features(spec: ModelSpec, scored: DatasetSpec) -> list[str]:
+    """The columns that evaluation groups rows by and that are neither features nor key: as they were delivered."""
+    wanted = dict.fromkeys([*spec.evaluate.slices, *spec.evaluate.sensitive])
+    if unknown := [name for name in wanted if name not in spec.features and name not in scored.columns]:
+        raise SpecError(
+            f"{spec.name} is to be evaluated by columns that are not there",
+            seen=unknown,
+            expected=f"some of its features {spec.features} or of {scored.name}'s columns {list(scored.columns)}",
+            where=f"include/models/{spec.name}.yaml: evaluate",
+            hint="mend slices and sensitive",
+        )
+    return [name for name in wanted if name not in spec.features and name not in scored.key]
+
+
+def _labelled(
+    spec: ModelSpec, source: _Source, first: str, last: str
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Key, day, features, columns beside them and label, in order of day and key; all inputs; and all outcomes."""
+    scored = source.spec(spec.scored_dataset)
+    beside = _beside_features(spec, scored)
+    inputs = _build_inputs(spec, source, first, last, beside)
+    outcomes = source.read(spec.outcome_dataset, first, last)
+    labels = make_labels(spec, outcomes, scored.key)
+    frame = inputs.merge(labels, on=scored.key, how="inner", validate="one_to_one")
+    frame = frame.sort_values(["day", *scored.key]).reset_index(drop=True)
+    return frame[[*dict.fromkeys([*scored.key, "day", *spec.features, *beside, "label"])]], inputs, outcomes
+
+
+def _build_inputs(spec: ModelSpec, source: _Source, first: str, last: str, beside: Iterable[str] = ()) -> pd.DataFrame:
     frames = {
         name: source.read(name, None if wanted.latest else shift_day(first, -wanted.lookback_days), last)
         for name, wanted in spec.inputs.items()
@@ -208,7 +250,7 @@ def _build_inputs(spec: ModelSpec, source: _Source, first: str, last: str) -> pd
         rows = given[spec.scored_dataset]
         rows = rows[(rows["day"] >= start) & (rows["day"] <= end)].sort_values(["day", *key]).reset_index(drop=True)
         given[spec.scored_dataset] = rows
-        parts.append(_with_features(spec, rows[[*key, "day"]], build(**given)))
+        parts.append(_with_features(spec, rows[[*key, "day", *beside]], build(**given)))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -252,26 +294,6 @@ def _with_features(spec: ModelSpec, rows: pd.DataFrame, features: pd.DataFrame) 
     return pd.concat([rows.drop(columns=shared), numbers, texts], axis="columns").assign(
         **{name: rows[name] for name in shared}
     )
-
-
-def _labels(spec: ModelSpec, outcomes: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    labels = load_function(spec.label_function)(outcomes)
-    if missing := {*key, "label"} - set(labels.columns):
-        raise SpecError(
-            f"{spec.label_function} does not give what {spec.name} asks",
-            seen=sorted(labels.columns),
-            expected=f"columns {sorted(missing)} too",
-            hint="mend the label function",
-        )
-    labels = labels[[*key, "label"]].astype({"label": "int64"})
-    if not labels["label"].isin([0, 1]).all() or labels.duplicated(key).any():
-        raise SpecError(
-            f"{spec.label_function} gives labels that can't be used",
-            seen=f"values {sorted(labels['label'].unique())[:5]}, {int(labels.duplicated(key).sum())} keys twice",
-            expected="0 or 1, once a key",
-            hint="mend the label function",
-        )
-    return labels.reset_index(drop=True)
 
 
 def _left_out(inputs: pd.DataFrame, outcomes: pd.DataFrame, frame: pd.DataFrame, key: list[str]) -> dict[str, int]:

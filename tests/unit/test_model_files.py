@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -13,18 +14,21 @@ import mlflow.sklearn
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import skops.io
 import yaml
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from ratchet.errors import ModelFileError
-from ratchet.model_files import TRUSTED_TYPES, check_model, load_model, model_digest
+from ratchet.model_files import check_model, load_model, model_digest
+from ratchet.model_types import TRUSTED_TYPES
 
 CANARY = "RATCHET_TEST_CANARY"
 
@@ -274,12 +278,12 @@ def test_s2_a_type_named_under_a_trusted_loader_is_refused(model):
 
 def test_s2_an_estimator_outside_the_list_is_refused_with_its_name(tmp_path):
     frame, label = rows()
-    forest = RandomForestClassifier(n_estimators=2).fit(frame[["b"]], label)
+    neighbours = KNeighborsClassifier().fit(frame[["b"]], label)
     (tmp_path / "model").mkdir()
     save(pipelines()["base_rate"].fit(frame, label), tmp_path / "saved")
     shutil.copytree(tmp_path / "saved", tmp_path / "model", dirs_exist_ok=True)
-    skops.io.dump(forest, tmp_path / "model" / "model.skops")
-    with pytest.raises(ModelFileError, match="RandomForestClassifier"):
+    skops.io.dump(neighbours, tmp_path / "model" / "model.skops")
+    with pytest.raises(ModelFileError, match="KNeighborsClassifier"):
         check_model(tmp_path / "model")
 
 
@@ -314,6 +318,71 @@ def test_s2_a_bad_tree_in_an_array_of_objects_is_found(tmp_path):
     digest = save(estimator, tmp_path / "model")
     with pytest.raises(ModelFileError, match="outside itself"):
         load_model(tmp_path / "model", digest)
+
+
+def test_s2_a_file_that_stands_twice_in_the_archive_is_refused(model):
+    """Two readers may take different ones of the two."""
+    path = model / "model.skops"
+    with zipfile.ZipFile(path) as archive:
+        schema = archive.read("schema.json")
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("schema.json", schema)
+    with pytest.raises(ModelFileError, match="files that skops doesn't write"):
+        load_model(model, model_digest(model))
+
+
+@pytest.mark.parametrize("name", ["../evil.npy", "/etc/passwd", "evil.py", "1.npy/", "1.pkl"])
+def test_s2_a_file_of_another_name_in_the_archive_is_refused(model, name):
+    with zipfile.ZipFile(model / "model.skops", "a") as archive:
+        archive.writestr(name, b"")
+    with pytest.raises(ModelFileError, match="files that skops doesn't write"):
+        load_model(model, model_digest(model))
+
+
+def test_s2_an_archive_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(model, monkeypatch):
+    with zipfile.ZipFile(model / "model.skops", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("1.npy", bytes(50_000_000))
+    assert (model / "model.skops").stat().st_size < 1_000_000
+    monkeypatch.setattr("ratchet.model_files.MOST_BYTES", 20_000_000)
+    with pytest.raises(ModelFileError, match="unpacks to too much"):
+        load_model(model, model_digest(model))
+
+
+def test_s2_an_array_that_holds_a_pickle_never_runs(model, canary):
+    pickled = io.BytesIO()
+    np.save(pickled, np.array([Burglar()], dtype=object), allow_pickle=True)
+    path = model / "model.skops"
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, pickled.getvalue() if name.endswith(".npy") else data)
+    with pytest.raises(ModelFileError, match="can't be built"):
+        load_model(model, model_digest(model))
+    assert not canary()
+
+
+def other_version(model: Path, version: str) -> str:
+    return edit(model, lambda flavors: flavors["sklearn"].update(sklearn_version=version))
+
+
+@pytest.mark.parametrize("version", ["1.8.2", "0.24.0", "2.0.0", "1.10.0", None])
+def test_a_model_of_another_minor_version_of_scikit_learn_is_refused(model, version):
+    with pytest.raises(ModelFileError, match="another version of scikit-learn(.|\n)*RATCHET_OTHER_MODEL_VERSIONS"):
+        load_model(model, other_version(model, version))
+
+
+def test_a_model_of_another_version_is_loaded_with_a_warning_where_settings_say_so(model, caplog):
+    frame, _ = rows()
+    loaded = load_model(model, other_version(model, "1.8.2"), other_versions="warn")
+    assert loaded.predict_proba(frame).shape == (len(frame), 2)
+    assert "another version of scikit-learn" in caplog.text and "1.8.2" in caplog.text
+
+
+def test_a_model_of_another_patch_of_the_same_minor_version_is_loaded(model, caplog):
+    minor = ".".join(sklearn.__version__.split(".")[:2])
+    assert load_model(model, other_version(model, f"{minor}.99")) is not None
+    assert "another version" not in caplog.text
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x05\x06" + b"\0" * 18, b"no zip"], ids=["empty", "empty_zip", "text"])

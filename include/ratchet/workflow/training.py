@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+from typing import TYPE_CHECKING
 
 from ratchet.days import check_day, shift_day
 from ratchet.deployment import Deployment
-from ratchet.digests import digest_of
 from ratchet.errors import EmptyWindowError, ParameterError, UnknownNameError
+from ratchet.failpoints import failpoint
 from ratchet.specs import CandidateSpec, ModelSpec
 from ratchet.windows import TrainingWindows, training_windows
+from ratchet.workflow.candidates import candidate_key, make_candidate, recorded_candidates
+
+if TYPE_CHECKING:
+    from ratchet.ledger import Batch, Candidate, Challenger
 
 
 def request_retrain(
@@ -110,56 +113,35 @@ def take_training_snapshot(deployment: Deployment, model: str, batch_id: str, ru
 
 
 def train_candidate(deployment: Deployment, model: str, snapshot_digest: str, candidate: str) -> dict:
-    """Fit one candidate on the snapshot's train window, measure it on the validate window, log it as an MLflow run.
+    """Fit one candidate on the snapshot's train window, measure it on the validate window, log it as an MLflow run and
+    record that run in the ledger.
 
-    Once per candidate, snapshot and recipe: a second call finds the first run. Returns {candidate, run_id, metrics,
-    url}.
+    Once per candidate, snapshot and recipe, by the ledger's record: a run that MLflow alone knows, whoever made it,
+    counts for nothing. A search goes on where a killed one was. Returns {candidate, run_id, metrics, trials, url}.
     """
-    from ratchet import train
-    from ratchet.snapshot import load_snapshot
-
     spec = deployment.model(model)
     chosen = _candidate(spec, candidate)
     key = candidate_key(deployment, spec, snapshot_digest, chosen)
-    run = deployment.registry.find_candidate(model, key)
-    if run is None:
-        snapshot = load_snapshot(deployment.lake.storage, model, snapshot_digest)
-        fitted = train.train_candidate(chosen, spec, snapshot)
-        run = deployment.registry.log_candidate(
-            model,
-            key,
-            name=candidate,
-            params={**chosen.params, "estimator": chosen.estimator, "seed": spec.seed},
-            metrics=fitted.metrics,
-            tags={
-                "snapshot": snapshot_digest,
-                "as_of": snapshot.manifest["as_of"],
-                "source_digest": deployment.source_digest(spec),
-                "lock_digest": deployment.lock_digest,
-                "git_commit": git_commit(deployment),
-                "seed": str(spec.seed),
-            },
-            estimator=fitted.estimator,
-            columns=dict.fromkeys(spec.numeric_features, "double") | dict.fromkeys(spec.categorical_features, "string"),
-        )
+    known = deployment.ledger.candidate(model, key) or make_candidate(deployment, spec, snapshot_digest, chosen, key)
     return {
         "candidate": candidate,
-        "run_id": run.run_id,
-        "metrics": run.metrics,
-        "url": deployment.registry.run_url(run.run_id),
+        "run_id": known.run_id,
+        "metrics": known.metrics,
+        "trials": known.manifest["trials"],
+        "url": deployment.registry.run_url(known.run_id),
     }
 
 
 def put_forward_challenger(deployment: Deployment, model: str, batch_id: str, snapshot_digest: str) -> dict:
     """Register the candidate that is best on the validate window as the challenger, and close the batch.
 
-    The candidates are read from the registry by their keys, not from what a task said of them. The model registered is
-    the model measured: no refit. The same inputs give the same version. Returns {version, candidate, metrics, ...}.
+    The candidates, their figures and the digest of their files are the ledger's: neither what a task said of them nor
+    what MLflow says counts. The model registered is the model measured: no refit. The same inputs give the same
+    version. Returns {version, candidate, metrics, ...}.
     """
-    from ratchet.snapshot import load_snapshot
     from ratchet.train import challenger_identity, choose_best
 
-    spec, registry, ledger = deployment.model(model), deployment.registry, deployment.ledger
+    spec, ledger = deployment.model(model), deployment.ledger
     batch = ledger.batch(batch_id)
     if (batch.model, batch.snapshot) != (model, snapshot_digest):
         raise ParameterError(
@@ -168,69 +150,51 @@ def put_forward_challenger(deployment: Deployment, model: str, batch_id: str, sn
             expected=f"{model}, snapshot {snapshot_digest}",
             hint="take batch and snapshot from the ledger: the training run that took the snapshot",
         )
-    runs = {}
-    for candidate in spec.candidates:
-        run = registry.find_candidate(model, candidate_key(deployment, spec, snapshot_digest, candidate))
-        if run is None:
-            raise UnknownNameError(
-                f"candidate {candidate.name!r} of {model} has no finished run for this snapshot",
-                where=f"snapshot {snapshot_digest[:12]}",
-                hint="clear its train_candidate task and this one",
-            )
-        runs[candidate.name] = run
-    best = choose_best({name: run.metrics for name, run in runs.items()}, spec.promote_if.metric)
-    manifest = load_snapshot(deployment.lake.storage, model, snapshot_digest).manifest
+    candidates = recorded_candidates(deployment, spec, snapshot_digest)
+    metrics = {name: candidate.metrics for name, candidate in candidates.items()}
+    best = candidates[choose_best(metrics, spec.problem.success.metric)]
     source, lock = deployment.source_digest(spec), deployment.lock_digest
     identity = challenger_identity(snapshot_digest, spec, source, lock, spec.seed)
-    version = registry.register(
-        model, runs[best].run_id, identity, tags={"candidate": best, "snapshot": snapshot_digest}
-    )
-    challenger = ledger.register_challenger(
-        model,
-        identity,
-        version.version,
-        runs[best].run_id,
-        snapshot_digest,
-        manifest["as_of"],
-        manifest["windows"],
-        runs[best].metrics,
-        batch_id,
-        version.model_digest,
-    )
+    challenger = _register(deployment, model, batch, identity, best)
+    failpoint("training.before_alias")
+    deployment.registry.set_alias(model, "challenger", challenger.version)
     ledger.finish_batch(batch_id, "done", challenger.version)
-    registry.set_alias(model, "challenger", challenger.version)
     return {
         "version": challenger.version,
-        "candidate": best,
+        "candidate": best.name,
         "as_of": challenger.as_of,
-        "metrics": runs[best].metrics,
-        "url": registry.version_url(model, challenger.version),
+        "metrics": challenger.metrics,
+        "url": deployment.registry.version_url(model, challenger.version),
     }
 
 
-def candidate_key(deployment: Deployment, spec: ModelSpec, snapshot_digest: str, candidate: CandidateSpec) -> str:
-    """The identity of one candidate's training: its inputs and nothing else."""
-    return digest_of(
-        [
-            snapshot_digest,
-            candidate.model_dump(),
-            spec.numeric_features,
-            spec.categorical_features,
-            spec.seed,
-            deployment.source_digest(spec),
-            deployment.lock_digest,
-        ]
-    )
+def _register(deployment: Deployment, model: str, batch: Batch, identity: str, best: Candidate) -> Challenger:
+    """The challenger of that identity: on record, or made now. Whoever was overtaken while making it gets the winner's;
+    what a killed one left behind is cleared."""
+    from ratchet.snapshot import load_snapshot
 
-
-def git_commit(deployment: Deployment) -> str:
-    """The commit checked out, for the record only: "unknown" outside a checkout."""
-    if commit := os.environ.get("RATCHET_GIT_COMMIT"):
-        return commit
-    done = subprocess.run(
-        ["git", "-C", str(deployment.settings.home), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
+    registry, ledger = deployment.registry, deployment.ledger
+    challenger = ledger.challenger_by_identity(model, identity)
+    if challenger is None:
+        manifest = load_snapshot(deployment.lake.storage, model, batch.snapshot).manifest
+        tags = {"candidate": best.name, "snapshot": batch.snapshot}
+        version = registry.register(model, best.run_id, identity, best.model_digest, tags)
+        challenger = ledger.register_challenger(
+            model,
+            identity,
+            version,
+            best.run_id,
+            batch.snapshot,
+            manifest["as_of"],
+            manifest["windows"],
+            best.metrics,
+            batch.id,
+            best.model_digest,
+            best.manifest,
+        )
+    known = {one.version for one in ledger.challengers(model)}
+    registry.delete_doubles(model, identity, best.model_digest, keep=known)
+    return challenger
 
 
 def _candidate(spec: ModelSpec, name: str) -> CandidateSpec:

@@ -16,6 +16,7 @@ from ratchet.published import Published
 from ratchet.settings import get_settings
 from ratchet.snapshot import take_snapshot
 from ratchet.specs import Windows, load_dataset_specs, load_model_specs
+from ratchet.storage import open_storage
 from ratchet.windows import training_windows
 
 INCLUDE = Path(__file__).parents[3] / "include"
@@ -43,20 +44,29 @@ def made():
 def filled(tmp_path_factory, made):
     """The folder of lake and ledger in which all of `made` is published."""
     root = tmp_path_factory.mktemp("filled")
-    fill_published(published_in(root), made)
+    fill_published(published_in(root, open_storage(root)), made)
     return root
 
 
 @pytest.fixture
 def published(tmp_path, filled):
     """A copy of its own for each test."""
-    return published_in(Path(shutil.copytree(filled, tmp_path / "published")))
+    root = Path(shutil.copytree(filled, tmp_path / "published"))
+    return published_in(root, open_storage(root))
 
 
 @pytest.fixture
-def empty(tmp_path):
-    """Lake and ledger with nothing in them."""
-    return published_in(tmp_path / "empty")
+def published_in_storage(tmp_path, filled, storage, move_in):
+    """The same with the lake in `storage`."""
+    root = Path(shutil.copytree(filled, tmp_path / "published"))
+    move_in(root / "lake")
+    return published_in(root, storage)
+
+
+@pytest.fixture
+def empty(tmp_path, storage):
+    """Lake and ledger with nothing in them, the lake in `storage`."""
+    return published_in(tmp_path / "empty", storage)
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +76,7 @@ def windows():
 
 @pytest.fixture(scope="session")
 def snapshot(spec, datasets, filled, windows):
-    return take_snapshot(spec, datasets, published_in(filled), shift_day(LAST, 1), windows)
+    return take_snapshot(spec, datasets, published_in(filled, open_storage(filled)), shift_day(LAST, 1), windows)
 
 
 @pytest.fixture(scope="session")
@@ -74,11 +84,12 @@ def fill():
     return fill_published
 
 
-def published_in(root):
+def published_in(root, storage):
+    """The ledger in a folder, the lake in a storage."""
     paths = {"ledger_key_file": root / "ledger" / "key", "ledger_head_file": root / "ledger" / "head"}
     url = f"sqlite:///{root / 'ledger' / 'ledger.db'}"
     ledger = open_ledger(replace(get_settings(), var=root, ledger_url=url, **paths))
-    return Published(Lake(root / "lake"), ledger)
+    return Published(Lake(storage.below("lake")), ledger)
 
 
 def fill_published(published, frames, days=None):

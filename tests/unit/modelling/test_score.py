@@ -48,7 +48,7 @@ def test_one_prediction_a_row_with_its_version_and_time(spec, datasets, publishe
     inputs = build_inputs(spec, datasets, published, "2013-03-18", "2013-03-20")
     key = ["carrier", "flight", "origin", "sched_dep_at"]
     both = table.merge(inputs, on=key, suffixes=("", "_input"), validate="one_to_one")
-    assert len(both) == 120 and both["score"].tolist() == score_frame(estimator, both, spec).tolist()
+    assert len(both) == 120 and both["score"].tolist() == score_frame(estimator, both, spec)["score"].tolist()
 
 
 def test_scored_again_nothing_changes_until_inputs_or_champion_do(spec, datasets, published, estimator):

@@ -1,8 +1,8 @@
 import json
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from s3_server import s3_in_matrix
 
 from ratchet.digests import frame_digest
 from ratchet.errors import EmptyWindowError, ParameterError, SpecError, UnknownNameError
@@ -11,6 +11,12 @@ from ratchet.specs import Input, Windows
 from ratchet.windows import training_windows
 
 WINDOWS = training_windows(Windows(validate_days=4, judge_days=5), "2013-03-01", "2013-03-21", 1)
+
+
+@pytest.fixture
+def published(published_in_storage):
+    """Here it is read from a folder and from S3."""
+    return published_in_storage
 
 
 def test_a_snapshot_holds_the_labelled_rows_of_its_windows(snapshot, spec, made):
@@ -52,6 +58,7 @@ def test_only_what_was_known_as_of_the_day_is_in(spec, datasets, published, made
     assert early.loc[noon, "temp"].isna().all() and late.loc[noon, "temp"].notna().all()
 
 
+@s3_in_matrix
 def test_rows_not_known_as_of_the_day_are_left_out_and_counted(spec, datasets, empty, made, fill):
     late = made["outcomes"]["day"].eq("2013-03-05")
     known_at = made["outcomes"]["known_at"].mask(late, pd.Timestamp("2013-06-01", tz="UTC"))
@@ -81,6 +88,7 @@ def test_k6_what_the_lake_holds_and_the_ledger_does_not_know_is_not_read(spec, d
     assert take_snapshot(spec, datasets, published, "2013-03-21", WINDOWS).digest == snapshot.digest
 
 
+@s3_in_matrix
 def test_the_digest_is_of_content_not_of_where_it_lies(spec, datasets, made, empty, snapshot, fill):
     shuffled = {name: frame.sample(frac=1, random_state=5) for name, frame in made.items()}
     for days in (["2013-03-01", "2013-03-20"], WINDOWS.train.days(), None):
@@ -89,6 +97,15 @@ def test_the_digest_is_of_content_not_of_where_it_lies(spec, datasets, made, emp
     assert again.digest == snapshot.digest
     assert empty.lake.version("datasets/flights") == 2
     pd.testing.assert_frame_equal(again.frame, snapshot.frame)
+
+
+@pytest.mark.parametrize("storage", ["s3"], indirect=True)
+def test_the_digest_is_the_same_on_a_folder_and_on_s3(spec, datasets, made, empty, snapshot, fill):
+    """`snapshot` was taken on a folder; the lake on S3 is filled for itself: no byte of it comes from there."""
+    assert empty.lake.storage.address().startswith("s3://")
+    on_s3 = take_snapshot(spec, datasets, fill(empty, made), "2013-03-21", WINDOWS)
+    assert on_s3.digest == snapshot.digest and on_s3.manifest == snapshot.manifest
+    pd.testing.assert_frame_equal(on_s3.frame, snapshot.frame)
 
 
 def test_the_digest_moves_when_one_value_or_one_window_does(spec, datasets, published, made, snapshot, fill):
@@ -100,6 +117,7 @@ def test_the_digest_moves_when_one_value_or_one_window_does(spec, datasets, publ
     assert take_snapshot(spec, datasets, published, "2013-03-21", WINDOWS).digest != snapshot.digest
 
 
+@s3_in_matrix
 def test_training_and_scoring_see_the_same_features(spec, datasets, published, snapshot):
     """Day by day, in one go, or in a snapshot: no training-serving skew, also over the clock change."""
     whole = build_inputs(spec, datasets, published, "2013-03-01", "2013-03-20", "2013-03-21")
@@ -121,6 +139,7 @@ def test_each_row_meets_the_reference_data_of_its_own_time(spec, datasets, publi
     assert (before["plane_seats"].dropna() <= 200).all()
 
 
+@s3_in_matrix
 def test_absent_weather_does_not_block(spec, datasets, empty, made, fill):
     fill(empty, {name: made[name] for name in ("flights", "planes", "outcomes")})
     snapshot = take_snapshot(spec, datasets, empty, "2013-03-21", WINDOWS)
@@ -128,6 +147,7 @@ def test_absent_weather_does_not_block(spec, datasets, empty, made, fill):
     assert snapshot.manifest["partitions"]["weather"] == {}
 
 
+@s3_in_matrix
 @pytest.mark.parametrize("absent", ["flights", "outcomes"])
 def test_a_window_without_rows_is_an_error_that_names_it(spec, datasets, empty, made, fill, absent):
     fill(empty, {name: frame for name, frame in made.items() if name != absent})
@@ -154,33 +174,32 @@ def test_a_feature_function_that_breaks_its_promise_is_named(spec, datasets, pub
         build_inputs(wrong, datasets, published, "2013-03-01", "2013-03-02")
 
 
-def test_saved_and_loaded_it_is_the_same(snapshot, tmp_path):
-    folder = Path(save_snapshot(snapshot, tmp_path))
-    assert folder == tmp_path / "snapshots" / "flight_delay" / snapshot.digest
-    assert sorted(p.name for p in folder.iterdir()) == ["frame.parquet", "manifest.json"]
-    again = load_snapshot(tmp_path, "flight_delay", snapshot.digest)
+def test_saved_and_loaded_it_is_the_same(snapshot, storage, monkeypatch):
+    folder = f"snapshots/flight_delay/{snapshot.digest}"
+    assert save_snapshot(snapshot, storage) == storage.address(folder)
+    assert {entry.key for entry in storage.list()} == {f"{folder}/frame.parquet", f"{folder}/manifest.json"}
+    again = load_snapshot(storage, "flight_delay", snapshot.digest)
     pd.testing.assert_frame_equal(again.frame, snapshot.frame)
     assert again.manifest == snapshot.manifest
-    before = (folder / "frame.parquet").stat().st_mtime_ns
-    save_snapshot(snapshot, tmp_path)
-    assert (folder / "frame.parquet").stat().st_mtime_ns == before
+    monkeypatch.setattr(type(storage), "_put", lambda *_: pytest.fail("written again"))
+    assert save_snapshot(snapshot, storage) == storage.address(folder)
 
 
-def test_a_snapshot_half_written_is_no_snapshot(snapshot, tmp_path):
-    folder = Path(save_snapshot(snapshot, tmp_path))
-    (folder / "manifest.json").unlink()
+def test_a_snapshot_half_written_is_no_snapshot(snapshot, storage):
+    storage.write(f"snapshots/flight_delay/{snapshot.digest}/frame.parquet", b"of a run that was killed")
     with pytest.raises(UnknownNameError, match="no snapshot"):
-        load_snapshot(tmp_path, "flight_delay", snapshot.digest)
-    save_snapshot(snapshot, tmp_path)
-    assert load_snapshot(tmp_path, "flight_delay", snapshot.digest).digest == snapshot.digest
+        load_snapshot(storage, "flight_delay", snapshot.digest)
+    save_snapshot(snapshot, storage)
+    assert load_snapshot(storage, "flight_delay", snapshot.digest).digest == snapshot.digest
 
 
-def test_an_altered_snapshot_is_refused(snapshot, tmp_path):
-    folder = Path(save_snapshot(snapshot, tmp_path))
+def test_an_altered_snapshot_is_refused(snapshot, storage, tmp_path):
+    save_snapshot(snapshot, storage)
     altered = snapshot.frame.assign(label=1 - snapshot.frame["label"])
-    altered.to_parquet(folder / "frame.parquet", index=False)
+    altered.to_parquet(tmp_path / "altered", index=False)
+    storage.write(f"snapshots/flight_delay/{snapshot.digest}/frame.parquet", tmp_path / "altered")
     with pytest.raises(ParameterError, match="isn't what its name says"):
-        load_snapshot(tmp_path, "flight_delay", snapshot.digest)
+        load_snapshot(storage, "flight_delay", snapshot.digest)
     assert frame_digest(altered) != snapshot.digest
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -6,7 +7,7 @@ from ratchet.candidates import make_estimator
 from ratchet.errors import EmptyWindowError, ParameterError, SpecError
 from ratchet.score import score_frame
 from ratchet.snapshot import Snapshot
-from ratchet.specs import CandidateSpec
+from ratchet.specs import CandidateSpec, Costs, Evaluate
 from ratchet.train import challenger_identity, choose_best, measure, train_candidate
 
 KINDS = ["base_rate", "logistic", "boosting_small", "boosting_large"]
@@ -20,7 +21,7 @@ def candidate(spec, name):
 def test_training_twice_gives_the_same_predictions_and_metrics(spec, snapshot, name):
     one, two = (train_candidate(candidate(spec, name), spec, snapshot) for _ in range(2))
     judged = snapshot.frame[snapshot.frame["window"] == "judge"]
-    assert score_frame(one.estimator, judged, spec).tolist() == score_frame(two.estimator, judged, spec).tolist()
+    assert score_frame(one.estimator, judged, spec).equals(score_frame(two.estimator, judged, spec))
     assert one.metrics == two.metrics
 
 
@@ -28,8 +29,8 @@ def test_training_twice_gives_the_same_predictions_and_metrics(spec, snapshot, n
 def test_a_row_gets_its_score_whatever_rows_come_with_it(spec, snapshot, name):
     fitted = train_candidate(candidate(spec, name), spec, snapshot)
     rows = snapshot.frame.iloc[::7]
-    whole = score_frame(fitted.estimator, rows, spec)
-    alone = score_frame(fitted.estimator, rows.iloc[3:4], spec)
+    whole = score_frame(fitted.estimator, rows, spec)["score"]
+    alone = score_frame(fitted.estimator, rows.iloc[3:4], spec)["score"]
     assert alone.iloc[0] == pytest.approx(whole.iloc[3], rel=1e-12) and alone.index[0] == whole.index[3]
 
 
@@ -59,7 +60,7 @@ def test_unseen_categories_and_missing_values_get_a_probability(spec, snapshot, 
     rows = snapshot.frame.head(3).copy()
     rows["carrier"], rows["dest"] = "ZZ", None
     rows[["temp", "plane_age", "wind_gust"]] = np.nan
-    assert score_frame(fitted.estimator, rows, spec).between(0, 1).all()
+    assert score_frame(fitted.estimator, rows, spec)["score"].between(0, 1).all()
 
 
 def test_metrics_are_those_of_the_validate_window(spec, snapshot):
@@ -75,7 +76,8 @@ def test_metrics_are_those_of_the_validate_window(spec, snapshot):
 def test_the_base_rate_says_the_share_of_train_and_can_not_tell_rows_apart(spec, snapshot):
     fitted = train_candidate(candidate(spec, "base_rate"), spec, snapshot)
     share = snapshot.frame.query("window == 'train'")["label"].mean()
-    assert score_frame(fitted.estimator, snapshot.frame, spec).tolist() == pytest.approx([share] * len(snapshot.frame))
+    score = score_frame(fitted.estimator, snapshot.frame, spec)["score"]
+    assert score.tolist() == pytest.approx([share] * len(snapshot.frame))
     assert fitted.metrics["roc_auc"] == 0.5
 
 
@@ -109,6 +111,8 @@ def test_the_best_is_best_by_metric_then_log_loss_then_name():
     }
     assert choose_best(metrics) == choose_best(dict(reversed(metrics.items()))) == "a"
     assert choose_best({**metrics, "e": {"roc_auc": 0.8, "log_loss": 9.0}}) == "e"
+    assert choose_best(metrics, "log_loss") == "d"
+    assert choose_best({"a": {"mae": 2.0, "rmse": 3.0}, "b": {"mae": 2.0, "rmse": 2.5}}, "mae") == "b"
 
 
 @pytest.mark.parametrize("bad", [{}, {"a": {"log_loss": 0.1}}, {"a": {"roc_auc": float("nan"), "log_loss": 0.1}}])
@@ -124,11 +128,36 @@ def test_the_identity_moves_with_what_makes_the_model_and_with_nothing_else(spec
     same = spec.model_copy(update={"owner": "someone else", "description": "other words", "tags": []})
     assert identity(spec=same) == identity()
     fewer = spec.model_copy(update={"candidates": spec.candidates[:2]})
+    dearer = spec.model_copy(update={"evaluate": Evaluate(costs=Costs(missed=50, false_alarm=1))})
     others = [identity("t"), identity(spec=fewer), identity(source="d"), identity(lock="m"), identity(seed=2)]
-    assert len({identity(), *others}) == 6
+    assert len({identity(), identity(spec=dearer), *others}) == 7
 
 
-def test_threshold_gives_the_best_f1():
-    label, score = np.array([0, 0, 1, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.9])
-    measured = measure(label, score)
+def test_threshold_gives_the_best_f1(spec):
+    spec = spec.model_copy(update={"evaluate": Evaluate()})
+    label, score = pd.Series([0, 0, 1, 0, 1, 1]), pd.DataFrame({"score": [0.1, 0.2, 0.3, 0.4, 0.6, 0.9]})
+    measured = measure(label, score, spec)
     assert measured["threshold"] == 0.3 and measured["f1"] == pytest.approx(6 / 7)
+
+
+@pytest.mark.parametrize(("missed", "false_alarm"), [(5, 1), (1, 5), (1, 1), (1000, 1), (1, 1000)])
+def test_threshold_is_the_cheapest_where_costs_are_given(spec, missed, false_alarm):
+    spec = spec.model_copy(update={"evaluate": Evaluate(costs=Costs(missed=missed, false_alarm=false_alarm))})
+    draw = np.random.default_rng(6)
+    score = pd.DataFrame({"score": draw.random(400)})
+    label = pd.Series((draw.random(400) < score["score"]).astype(int))
+
+    def cost(threshold):
+        acted = score["score"] >= threshold
+        return missed * (label[~acted] == 1).sum() + false_alarm * (label[acted] == 0).sum()
+
+    chosen = measure(label, score, spec)["threshold"]
+    assert cost(chosen) == min(cost(threshold) for threshold in [*score["score"], 2.0])
+
+
+def test_the_threshold_is_chosen_on_the_validate_window(spec, snapshot):
+    fitted = train_candidate(candidate(spec, "logistic"), spec, snapshot)
+    rows = snapshot.frame[snapshot.frame["window"] == "validate"]
+    scores = score_frame(fitted.estimator, rows, spec)
+    assert fitted.metrics["threshold"] == measure(rows["label"], scores, spec)["threshold"]
+    assert fitted.metrics["threshold"] in set(scores["score"])

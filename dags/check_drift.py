@@ -2,7 +2,11 @@
 
 Compares the champion's newest scored days with the rows it was judged on: features and predictions by Evidently with a
 pinned method and threshold, performance where outcomes have arrived. The report is linked from the task. Too few rows:
-"not enough data", and nothing is asked for.
+"not enough data", and nothing is asked for; so too after the rows it was judged on were erased.
+
+Beside what moved, the report tells which days' data were unlike the reference's (rows, quarantined, nulls, hours until
+delivered): a column that broke on its way in drifts, too. When a day of the newest check is restated and scored again,
+or its outcome comes late, dispatch has that check made again as of the same day, and the new one names the old one.
 
 **Parameters**: `as_of`, the day to speak for (the newest data by default). The same inputs give the same check.
 """

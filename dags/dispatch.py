@@ -1,8 +1,9 @@
-"""Start what is due, once: trainings, judgements and scorings that the ledger says should run.
+"""Start what is due, once: trainings, judgements, scorings and drift checks that the ledger says should run.
 
 Every minute, and at once when an asset event rings. It reads the ledger alone, so a lost event loses nothing, and a
 run that failed or was killed is followed by a fresh one (three in all). Run ids are deterministic: two sweeps at once
-start one run. Pause it to stop the loop; unpause it and everything due starts.
+start one run. Drift checks go by their schedule; here a check is started again whose days were restated.
+Pause it to stop the loop; unpause it and everything due starts.
 """
 
 from datetime import timedelta

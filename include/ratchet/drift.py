@@ -8,7 +8,7 @@ the AUC on the reference. Pure, except that the report's page is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from ratchet.errors import DriftBrokenError, EmptyWindowError
-from ratchet.statistics import clustered_auc
+from ratchet.statistics import estimate, measure
 
 if TYPE_CHECKING:
     from ratchet.specs import ModelSpec
-    from ratchet.statistics import Interval
+    from ratchet.statistics import Estimate
 
 SCORE = "score"
 CATEGORIES = 20  # the reference's most frequent ones are compared one by one, the rest as one: a statistic over
@@ -76,8 +76,8 @@ class DriftResult:
     explanation: str
     columns: list[ColumnDrift]
     share: float | None
-    performance: Interval | None
-    baseline: Interval | None
+    performance: Estimate | None
+    baseline: Estimate | None
     ask_retrain: list[str]
 
     @property
@@ -119,32 +119,34 @@ def check_drift(
     performance: pd.DataFrame | None = None,
     *,
     report_path: Path | None = None,
+    notes: Sequence[str] = (),
     measure: Measure | None = None,
 ) -> DriftResult:
     """Compare the model's features, and `score` where the reference has it, and write the report's page.
 
     reference, current: the spec's features, `day`, `score`, and in the reference also `label`. performance: `day`,
-    `label` (0/1) and `score` of rows whose outcomes are known. Columns may be missing or null. `measure` gives the
-    statistic of each pair and writes the page (default: `ratchet.drift_report.measure_columns`).
+    `label` (0/1) and `score` of rows whose outcomes are known. Columns may be missing or null. `notes`: what else the
+    page is to say. `measure` gives the statistic of each pair and writes the page (default:
+    `ratchet.drift_report.measure_columns`).
     Raises DriftBrokenError when the measuring itself fails: neither "drifted" nor "did not".
     """
     columns, pairs = _watched(spec, reference, current)
     enough = all(_is_enough(spec, frame) for frame in (reference, current))
     now, before = _auc(spec, performance), _auc(spec, reference)
-    notes = _notes(spec, columns, (reference, current), enough, (before, now))
-    statistics = (measure or _evidently)(pairs if enough else [], notes, report_path)
+    told = _notes(spec, columns, (reference, current), enough, (before, now))
+    statistics = (measure or _evidently)(pairs if enough else [], [*told, *notes], report_path)
     columns = [_decided(column, statistics.get(column.column)) for column in columns]
-    told = [column for column in columns if column.drifted or column.status == "compared"] if enough else []
+    known = [column for column in columns if column.drifted or column.status == "compared"] if enough else []
     result = DriftResult(
         enough_data=enough,
-        explanation="; ".join(notes),
+        explanation="; ".join(told),
         columns=columns if enough else [],
-        share=sum(column.drifted for column in told) / len(told) if told else None,
+        share=sum(column.drifted for column in known) / len(known) if known else None,
         performance=now,
         baseline=before,
         ask_retrain=[],
     )
-    return replace(result, ask_retrain=_reasons(spec, result, len(told)))
+    return replace(result, ask_retrain=_reasons(spec, result, len(known)))
 
 
 def _evidently(pairs: list[Pair], notes: list[str], report_path: Path | None) -> dict[str, float]:
@@ -219,7 +221,7 @@ def _sample(values: pd.Series, spec: ModelSpec) -> pd.Series:
     return values.reset_index(drop=True)
 
 
-def _auc(spec: ModelSpec, frame: pd.DataFrame | None) -> Interval | None:
+def _auc(spec: ModelSpec, frame: pd.DataFrame | None) -> Estimate | None:
     """None where an AUC says nothing: no outcomes, fewer than `min_rows`, one class only, or one day only."""
     if frame is None or not {"day", "label", SCORE} <= set(frame.columns):
         return None
@@ -227,9 +229,7 @@ def _auc(spec: ModelSpec, frame: pd.DataFrame | None) -> Interval | None:
     if len(known) < spec.watch.min_rows:
         return None
     try:
-        return clustered_auc(
-            known["label"].astype(int), known[SCORE], known["day"], spec.promote_if.resamples, spec.seed
-        )
+        return estimate(measure("roc_auc", known["label"], known[SCORE], known["day"]))
     except EmptyWindowError:
         return None
 
@@ -261,7 +261,7 @@ def _reasons(spec: ModelSpec, result: DriftResult, told: int) -> list[str]:
         and result.performance.high < result.baseline.value
     ):
         reasons.append(
-            f"{spec.promote_if.metric} fell from {result.baseline.value:.3f} to {result.performance.value:.3f} "
+            f"{spec.problem.success.metric} fell from {result.baseline.value:.3f} to {result.performance.value:.3f} "
             f"({result.performance.low:.3f} to {result.performance.high:.3f}, {result.performance.clusters} days)"
         )
     return reasons

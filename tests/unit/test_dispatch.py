@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from small_loop import FIRST_AS_OF, MODEL, answer, ask, promote, train
+from small_loop import FIRST_AS_OF, MODEL, SMALL, answer, ask, deployment_in, make_home, promote, train
 
 from ratchet.digests import frame_digest
+from ratchet.upstream import land_flights
 from ratchet.workflow.dispatch import ATTEMPTS, Due, give_up, list_due, runs_to_start
+from ratchet.workflow.ingestion import ingest_partitions
 from ratchet.workflow.promotion import judge_challenger
 from ratchet.workflow.scoring import due_days, inputs_digests, score_partitions
 from ratchet.workflow.training import request_retrain
@@ -82,12 +84,24 @@ def test_a_promotion_makes_scoring_due_and_scoring_ends_it(copy_of, trained):
     assert list_due(deployment) == []
 
 
-def test_a_held_challenger_is_not_judged_again_against_the_same_champion(copy_of, reigning):
-    """Eleven days that the champion has not seen are too few for a comparison, today and a minute later."""
-    deployment = copy_of(reigning)
+def test_a_held_challenger_is_judged_again_when_a_week_more_has_outcomes(copy_of, reigning):
+    """Too few days for a comparison, today and a minute later; a week later the question is another."""
+    root = copy_of(reigning).settings.home.parent
+    make_home(root / "home", **{**SMALL, "promote_if": {**SMALL["promote_if"], "min_days_comparison": 28}})
+    deployment = deployment_in(root)
     version = train(deployment, "2013-01-28")["version"]
-    assert [due.conf for due in due_of(deployment, "promote")] == [{"version": version}]
+    (first,) = due_of(deployment, "promote")
+    assert first.conf == {"version": version}
     assert judge_challenger(deployment, MODEL, version)["verdict"] == "HOLD"
+    assert due_of(deployment, "promote") == []
+    for days, due in (("2013-02-05", False), ("2013-02-06", True)):
+        land_flights(deployment.drops, "2013-01-31", days)
+        for dataset in ("flights", "weather", "outcomes"):
+            ingest_partitions(deployment, dataset)
+        assert bool(due_of(deployment, "promote")) is due
+    (again,) = due_of(deployment, "promote")
+    assert again.conf == first.conf and again.key != first.key
+    assert judge_challenger(deployment, MODEL, version)["window"][1] == "2013-02-06"
     assert due_of(deployment, "promote") == []
 
 

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from ratchet.days import shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
 from ratchet.errors import EmptyWindowError, ParameterError, RegistryError
+from ratchet.specs import ModelSpec
+from ratchet.workflow.check_basis import check_to_redo
 from ratchet.workflow.promotion import reconcile_alias
 from ratchet.workflow.scoring import due_days, inputs_digests
 from ratchet.workflow.staleness import ask_retrain_for_corrections, mark_stale
 
 ATTEMPTS = 3
+JUDGE_AGAIN_AFTER_DAYS = 7
 log = logging.getLogger(__name__)
 
 RunState = Literal["none", "active", "success", "failed"]
@@ -39,12 +43,15 @@ class Due:
 
 
 def list_due(deployment: Deployment) -> list[Due]:
-    """Every run that the ledger says should exist and may not: trainings, judgements, scorings."""
-    return [
-        item
-        for name, spec in deployment.models.good.items()
-        for item in [*_trainings(deployment, name), *_judgements(deployment, name), *_scorings(deployment, spec)]
-    ]
+    """Every run that the ledger says should exist and may not: trainings, judgements, scorings, and drift checks to be
+    made again."""
+    return [item for spec in deployment.models.good.values() for item in _of_model(deployment, spec)]
+
+
+def _of_model(deployment: Deployment, spec: ModelSpec) -> list[Due]:
+    days = due_days(deployment, spec)
+    asked = [*_trainings(deployment, spec.name), *_judgements(deployment, spec)]
+    return [*asked, *_scorings(deployment, spec, days), *_checks(deployment, spec, days)]
 
 
 def _trainings(deployment: Deployment, model: str) -> list[Due]:
@@ -56,24 +63,41 @@ def _trainings(deployment: Deployment, model: str) -> list[Due]:
     ]
 
 
-def _judgements(deployment: Deployment, model: str) -> list[Due]:
-    champion = deployment.ledger.champion(model)
+def _judgements(deployment: Deployment, spec: ModelSpec) -> list[Due]:
+    """A challenger that was held is judged again once JUDGE_AGAIN_AFTER_DAYS more days have outcomes: each look at an
+    overlapping window costs some of alpha."""
+    model, ledger = spec.name, deployment.ledger
+    champion, newest = ledger.champion(model), ledger.high_water(spec.outcome_dataset)
     epoch = champion.epoch if champion else 0
-    return [
-        Due(model, f"{model}.promote", f"promote__v{one.version}__epoch{epoch}", {"version": one.version})
-        for one in deployment.ledger.challengers_to_judge(model)
-    ]
+    held_to = shift_day(newest, 1 - JUDGE_AGAIN_AFTER_DAYS) if newest else ""
+    due = []
+    for one in ledger.challengers_to_judge(model, held_to):
+        key = f"promote__v{one.version}__epoch{epoch}"
+        if one.status == "held" and (held := ledger.verdict(model, one.version)).champion_epoch == epoch:
+            key += f"__after{held.judged_to}"
+        due.append(Due(model, f"{model}.promote", key, {"version": one.version}))
+    return due
 
 
-def _scorings(deployment: Deployment, spec) -> list[Due]:
+def _scorings(deployment: Deployment, spec: ModelSpec, days: list[str]) -> list[Due]:
     """One run for all days that are due; none beside another, whose days would be due in both."""
-    days = due_days(deployment, spec)
     if not days:
         return []
     champion = deployment.ledger.champion(spec.name)
     what = digest_of([inputs_digests(deployment, spec, days), champion.version, champion.epoch])[:12]
     key = f"score__{days[0]}__{days[-1]}__{what}"
     return [Due(spec.name, f"{spec.name}.score", key, {"days": days}, held_by="*")]
+
+
+def _checks(deployment: Deployment, spec: ModelSpec, days: list[str]) -> list[Due]:
+    """The newest drift check again, as of its own day, when what it was made from was corrected; else they are made by
+    their schedule. `days`: those to score."""
+    redo = check_to_redo(deployment, spec, days)
+    if redo is None:
+        return []
+    check, what = redo
+    key = f"check__{check.as_of}__v{check.version}__{what[:12]}"
+    return [Due(spec.name, f"{spec.name}.check_drift", key, {"as_of": check.as_of}, held_by="*")]
 
 
 def runs_to_start(

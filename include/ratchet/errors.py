@@ -71,6 +71,12 @@ class ValidationBrokenError(RatchetError):
     retryable = True
 
 
+class SuiteMisfitError(ValidationBrokenError):
+    """A suite that asks for columns that there aren't: no verdict, and none until somebody mends it."""
+
+    retryable = False
+
+
 class EmptyWindowError(RatchetError):
     """A window that holds no usable rows."""
 
@@ -87,6 +93,14 @@ class ApprovalError(RatchetError):
 
 class ModelFileError(RatchetError):
     """A model file that isn't what was registered, or that holds types we do not trust."""
+
+
+class FirstScoringError(RatchetError):
+    """What a new champion says of its first days can't be right: none of it was published."""
+
+
+class NotReproducedError(RatchetError):
+    """A version that did not come out as it was recorded, or could not be built again here."""
 
 
 class LedgerError(RatchetError):

@@ -8,15 +8,18 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
+from urllib.parse import unquote
 
 import oracle
 import pytest
 from crash_scene import CORES, Scene, Theatre
+from crash_story import THINGS
 from faulty_proxy import FaultyProxy
 from forks import Forks, Run
 
@@ -28,6 +31,9 @@ REPO = Path(__file__).parents[2]
 ELSEWHERE = {
     "forget.": "tests/unit/test_forget.py",
     "lake.before_delete": "tests/unit/test_upkeep.py",
+    "promotion.": "tests/unit/test_crash_promotion.py",
+    "registry.": "tests/unit/test_crash_training.py",
+    "training.": "tests/unit/test_crash_training.py",
 }
 POINTS = sorted(name for name in FAILPOINTS if not name.startswith(tuple(ELSEWHERE)))
 ONLY_LOCAL = {"storage.before_rename"}  # on S3 a put is seen whole or not at all
@@ -163,24 +169,86 @@ def test_k6_a_first_attempt_that_wakes_changes_nothing_on_s3(theatre):
     hold_and_overtake(theatre("s3"), "lake.datasets.before_commit", [0, 1])
 
 
-@pytest.mark.parametrize("wakes", [True, False], ids=["wakes", "is killed"])
-def test_k6_while_one_holds_the_ledger_another_fails_and_changes_nothing(theatre, wakes):
-    """Held within its transaction it keeps the others out: they give up after a while, to be tried again."""
-    theatre = theatre("local")
+def hold_the_ledger(theatre: Theatre, cases: list[tuple[int, bool]]) -> None:
+    """Held within its transaction it keeps the others out: they give up after a while, to be tried again. Cases: how
+    many transactions it does first, and whether it wakes or is killed."""
 
-    def check(_: None, fork: Forks) -> None:
-        scene = theatre.scene(f"holds the ledger, {wakes}")
-        first = scene.start(fork, "ledger.before_commit", signal.SIGSTOP, 1)
+    def check(case: tuple[int, bool], fork: Forks) -> None:
+        scene = theatre.scene("holds-the-ledger-{}-{}".format(*case))
+        first = scene.start(fork, "ledger.before_commit", signal.SIGSTOP, case[0])
         first.wait_until_stopped()
         second = scene.start(fork, CRASH_STORY_PATIENCE="1")
-        assert second.wait() == 1 and "LedgerError: the ledger can't be read or written" in second.said, second.said
+        assert second.wait() == 1 and "another process holds the lock" in second.said, second.said
+        assert f"held by process {first.pid} of this host" in second.said and "run again" in second.said
         oracle.check_interrupted(scene.look(), theatre.undisturbed)
-        first.resume() if wakes else first.kill()
-        assert first.wait() == (0 if wakes else -signal.SIGKILL), first.said
+        first.resume() if case[1] else first.kill()
+        status = first.wait()
+        woken = status == 0 or (status == 1 and "ConflictError" in first.said)
+        assert woken if case[1] else status == -signal.SIGKILL, first.said
         scene.tell(fork)
         oracle.check_finished(scene.look(), theatre.undisturbed)
 
-    theatre.for_each([None], check)
+    theatre.for_each(cases, check)
+
+
+@pytest.mark.parametrize("wakes", [True, False], ids=["wakes", "is killed"])
+def test_k6_while_one_holds_the_ledger_another_fails_and_changes_nothing(theatre, wakes):
+    hold_the_ledger(theatre("local"), [(1, wakes)])
+
+
+@pytest.mark.matrix
+def test_k6_while_one_holds_the_ledger_at_any_pass_another_fails_and_changes_nothing(theatre):
+    passes = range(theatre("local").passes["ledger.before_commit"])
+    hold_the_ledger(theatre("local"), [(skip, wakes) for skip in passes for wakes in (True, False)])
+
+
+# --- K1: killed within deltalake's own write
+
+
+def kill_between_data_and_commit(theatre: Theatre, endpoint: str, cases: list[tuple[str, int]]) -> None:
+    """Cases: a table and a version of it. Its rows are there, and its commit is being refused when the blow comes. S3
+    only: in a folder nothing stands between deltalake and the file."""
+
+    def check(case: tuple[str, int], fork: Forks) -> None:
+        table, version = case
+        commit = f"lake/{table}/_delta_log/{version:020}.json"
+        scene = theatre.scene(f"uncommitted-{table.replace('/', '-')}-{version}")
+        with FaultyProxy(endpoint) as proxy:
+            proxy.fail(503, f"PUT .*/{commit}")
+            run = scene.start(fork, AWS_ENDPOINT_URL=proxy.endpoint)
+            wait_for_request(proxy, f"PUT .*/{commit}")
+            run.kill()
+            assert run.wait() == -signal.SIGKILL, run.said
+            put = [unquote(one.partition("?")[0]) for one in proxy.seen() if one.startswith("PUT")]
+        seen = scene.look()
+        oracle.check_interrupted(seen, theatre.undisturbed)
+        left = seen.tables.get(table)
+        assert len(left.versions if left else []) == version
+        known = {path.name for days in (left.files if left else []) for paths in days.values() for path in paths}
+        rows = {one.rpartition("/")[2] for one in put if f"/lake/{table}/day=" in one} - known
+        assert rows or not theatre.undisturbed.tables[table].versions[version], "no rows were put before the commit"
+        scene.tell(fork)
+        oracle.check_finished(scene.look(), theatre.undisturbed)
+
+    theatre.for_each(cases, check)
+
+
+def wait_for_request(proxy: FaultyProxy, wanted: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not any(re.search(wanted, one) for one in proxy.seen()):
+        assert time.monotonic() < deadline, f"nobody asked for {wanted}"
+        time.sleep(0.02)
+
+
+def test_k1_killed_between_the_rows_and_the_commit_of_a_table(theatre, s3_server):
+    kill_between_data_and_commit(theatre("s3"), s3_server.endpoint, [(f"datasets/{THINGS}", 0)])
+
+
+@pytest.mark.matrix
+def test_k1_killed_between_the_rows_and_the_commit_of_every_version_of_every_table(theatre, s3_server):
+    tables = theatre("s3").undisturbed.tables
+    cases = [(name, version) for name, table in tables.items() for version in range(len(table.versions))]
+    kill_between_data_and_commit(theatre("s3"), s3_server.endpoint, cases)
 
 
 # --- X2: a commit whose reply is lost

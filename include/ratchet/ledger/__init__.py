@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from ratchet.ledger.approvals import Approvals
 from ratchet.ledger.audit import Audit
+from ratchet.ledger.broken_glass import BreakGlass
+from ratchet.ledger.candidates import Candidates
 from ratchet.ledger.chain import Chain, open_chain
 from ratchet.ledger.challengers import Challengers
 from ratchet.ledger.erasures import Erasures
@@ -19,6 +21,8 @@ from ratchet.ledger.staleness import Staleness
 from ratchet.ledger.values import (
     Approval,
     Batch,
+    BrokenGlass,
+    Candidate,
     Challenger,
     Champion,
     Check,
@@ -39,6 +43,8 @@ from ratchet.settings import Settings
 __all__ = [
     "Approval",
     "Batch",
+    "BrokenGlass",
+    "Candidate",
     "Challenger",
     "Champion",
     "Check",
@@ -58,7 +64,19 @@ __all__ = [
 ]
 
 
-class Ledger(Partitions, Watched, Staleness, Erasures, Requests, Challengers, Approvals, Promotion, Audit):
+class Ledger(
+    Partitions,
+    Watched,
+    Staleness,
+    Erasures,
+    Requests,
+    Candidates,
+    Challengers,
+    BreakGlass,
+    Approvals,
+    Promotion,
+    Audit,
+):
     """One ledger; safe to share between threads and to carry across a fork. Every method is one transaction.
 
     Any of them raises LedgerError when the database can't be reached; a writing one also when the chain no longer

@@ -8,12 +8,13 @@ from datetime import datetime
 from sqlalchemy import Connection, update
 
 from ratchet.errors import ApprovalError, ConflictError, ParameterError
+from ratchet.ledger.broken_glass import glass_of
 from ratchet.ledger.chain import Chain, Transaction
-from ratchet.ledger.challengers import challenger_of, epoch_of, set_status, verdict_of
+from ratchet.ledger.challengers import PASSED, challenger_of, epoch_of, set_status, verdict_of
 from ratchet.ledger.plain import check_words, instant, plain
 from ratchet.ledger.rows import next_id, read_all, read_one
 from ratchet.ledger.tables import approvals
-from ratchet.ledger.values import Approval
+from ratchet.ledger.values import Approval, BrokenGlass, Challenger
 
 ANSWERS = ("Approve", "Reject")
 
@@ -37,11 +38,13 @@ class Approvals:
     ) -> Approval:
         """Record that a task run asks for an approval; the same again changes nothing. Status: "awaiting_approval".
 
-        `asked_by` names everybody who asked for this promotion: none of them may be the one who approves, where four
-        eyes are required. Raises ApprovalError when it names nobody, when the newest verdict isn't PROMOTE or has
-        another digest, when a person has refused it, or when the same task run has asked before (in another try, or
-        about something else: its first text is what the approver still sees); ConflictError when the champion is
-        another than the verdict's.
+        `verdict_digest` is that of the newest verdict, or of broken glass. `asked_by` names everybody who asked for
+        this promotion: none of them may be the one who approves, where four eyes are required. One question a model is
+        open: one about older data is superseded. Raises ApprovalError when `asked_by` names nobody, when the newest
+        verdict doesn't pass or has another digest, when a person has refused it or it failed its smoke test since, when
+        a question about newer data is open, or when the same task run has asked before (in another try, or about
+        something else: its first text is what the approver still sees); ConflictError when the champion is another than
+        the verdict's.
         """
         asked_by = _names(asked_by, f"{model} version {version}")
         expires_at = instant(expires_at, "expires_at")
@@ -60,29 +63,24 @@ class Approvals:
             }
             if known := _asked_before(connection, question):
                 return known
-            _refuse_without_verdict(connection, model, version, verdict_digest)
-            asks = approvals_of(connection, model, version, verdict_digest)
-            if refused := [ask for ask in asks if ask.answer == "Reject"]:
-                raise ApprovalError(
-                    f"{model} version {version} was refused",
-                    seen=f"Reject by {refused[0].responded_by} at {refused[0].responded_at}",
-                    hint="train a new challenger; a refusal of this verdict stands",
-                )
-            row = {
-                "id": next_id(connection, approvals, "a"),
-                **question,
-                "asked_by": asked_by,
-                "asked_at": transaction.now,
-                "expires_at": expires_at,
-                "answer": None,
-                "responded_by": None,
-                "responded_by_id": None,
-                "responded_at": None,
-            }
-            row = transaction.add(approvals, row)
-            transaction.append("approval_asked", f"models/{model}/versions/{version}", row)
-            set_status(transaction, challenger, "awaiting_approval")
-            return read_one(connection, Approval, approvals, approvals.c.id == row["id"])
+            glass = glass_of(connection, model, version, verdict_digest)
+            _refuse_without_basis(connection, model, version, verdict_digest, glass)
+            _refuse_refused(approvals_of(connection, model, version, verdict_digest), challenger, glass)
+            others = _open_questions(connection, model, version, transaction.now)
+            newer = [] if glass else [one for one in others if _is_newer(connection, one, challenger)]
+            if not newer:
+                for other in others:
+                    _supersede(transaction, other, version)
+                return _put(transaction, challenger, {**question, "asked_by": asked_by, "expires_at": expires_at})
+            set_status(transaction, challenger, "superseded")
+            told = {"version": version, "by": newer[0].version, "question": newer[0].id}
+            transaction.append("challenger_superseded", f"models/{model}/versions/{version}", told)
+        raise ApprovalError(
+            f"{model} version {version} is superseded",
+            seen=f"data as of {challenger.as_of}",
+            expected=f"newer than version {newer[0].version}, about which question {newer[0].id} is open",
+            hint=f"answer the question about version {newer[0].version}",
+        )
 
     def record_answer(
         self,
@@ -119,10 +117,9 @@ class Approvals:
             if question.answer is not None:
                 return _same_answer(question, said)
             kept = _answer(transaction, question, "approval_answered", said)
-            newest = verdict_of(transaction.connection, model, version)
             if answer == "Reject":
                 set_status(transaction, challenger, "refused")
-            elif kept.responded_at >= kept.expires_at and newest.digest == kept.verdict_digest:
+            elif kept.responded_at >= kept.expires_at and _is_newest_basis(transaction.connection, kept):
                 set_status(transaction, challenger, "expired")
             return kept
 
@@ -142,7 +139,7 @@ class Approvals:
                 challenger = challenger_of(connection, model, question.version)
                 asks = approvals_of(connection, model, question.version, question.verdict_digest)
                 over = all(ask.answer is None and ask.expires_at <= now for ask in asks)
-                newest = verdict_of(connection, model, question.version).digest == question.verdict_digest
+                newest = _is_newest_basis(connection, question)
                 if challenger.status == "awaiting_approval" and over and newest:
                     set_status(transaction, challenger, "expired")
                     subject = f"models/{model}/versions/{question.version}"
@@ -166,6 +163,39 @@ def deciding(asks: list[Approval]) -> Approval | None:
     """Of the questions about one verdict, the one that counts: the newest answered one, else the newest."""
     answered = [ask for ask in asks if ask.answer is not None]
     return (answered or asks or [None])[-1]
+
+
+def _open_questions(connection: Connection, model: str, but: int, now: datetime) -> list[Approval]:
+    """The questions about other versions of the model that somebody may still answer."""
+    mine = (approvals.c.model == model, approvals.c.version != but)
+    still = (approvals.c.answer.is_(None), approvals.c.superseded_by.is_(None), approvals.c.expires_at > now)
+    return read_all(connection, Approval, approvals, *mine, *still, order=(approvals.c.id,))
+
+
+def _is_newer(connection: Connection, question: Approval, than: Challenger) -> bool:
+    """Whether a question is about a challenger of newer data, or of the same and registered later."""
+    other = challenger_of(connection, question.model, question.version)
+    return (other.as_of, other.version) > (than.as_of, than.version)
+
+
+def _supersede(transaction: Transaction, question: Approval, by: int) -> None:
+    subject = f"models/{question.model}/versions/{question.version}"
+    told = {"id": question.id, "superseded_by": by}
+    transaction.append("approval_superseded", subject, told)
+    mine = approvals.c.id == question.id
+    transaction.connection.execute(update(approvals).where(mine).values(superseded_by=by))
+    challenger = challenger_of(transaction.connection, question.model, question.version)
+    if challenger.status == "awaiting_approval":  # what was rejected meanwhile stays so
+        set_status(transaction, challenger, "superseded")
+
+
+def _put(transaction: Transaction, challenger: Challenger, question: Mapping) -> Approval:
+    unanswered = dict.fromkeys(("answer", "responded_by", "responded_by_id", "responded_at", "superseded_by"))
+    row = {"id": next_id(transaction.connection, approvals, "a"), **question, "asked_at": transaction.now, **unanswered}
+    row = transaction.add(approvals, row)
+    transaction.append("approval_asked", f"models/{challenger.model}/versions/{challenger.version}", row)
+    set_status(transaction, challenger, "awaiting_approval")
+    return read_one(transaction.connection, Approval, approvals, approvals.c.id == row["id"])
 
 
 def _names(asked_by: Sequence[str], what: str) -> list[str]:
@@ -197,22 +227,51 @@ def _asked_before(connection: Connection, question: Mapping) -> Approval | None:
     return known
 
 
-def _refuse_without_verdict(connection: Connection, model: str, version: int, verdict_digest: str) -> None:
+def _refuse_without_basis(
+    connection: Connection, model: str, version: int, verdict_digest: str, glass: BrokenGlass | None
+) -> None:
+    """A question needs a newest verdict of that digest that passed, or broken glass of that digest."""
     verdict = verdict_of(connection, model, version)
-    if verdict is None or verdict.verdict != "PROMOTE" or verdict.digest != verdict_digest:
+    if glass is None and (verdict is None or verdict.verdict not in PASSED or verdict.digest != verdict_digest):
         raise ApprovalError(
             f"{model} version {version} has no such verdict to approve",
             seen=f"digest {verdict_digest[:12]}",
             expected=f"PROMOTE; on record is {verdict.verdict} {verdict.digest[:12]}" if verdict else "a verdict",
             hint="judge it first, and ask about the newest verdict",
         )
-    if verdict.champion_epoch != epoch_of(connection, model):
+    judged_at = (glass or verdict).champion_epoch
+    if judged_at != epoch_of(connection, model):
         raise ConflictError(
             f"the champion of {model} has moved since version {version} was judged",
-            seen=f"epoch {verdict.champion_epoch}",
+            seen=f"epoch {judged_at}",
             expected=f"epoch {epoch_of(connection, model)}",
             hint="judge it again",
         )
+
+
+def _refuse_refused(asks: list[Approval], challenger: Challenger, glass: BrokenGlass | None) -> None:
+    what = f"{challenger.model} version {challenger.version}"
+    if refused := [ask for ask in asks if ask.answer == "Reject"]:
+        raise ApprovalError(
+            f"{what} was refused",
+            seen=f"Reject by {refused[0].responded_by} at {refused[0].responded_at}",
+            hint="train a new challenger; a refusal of this verdict stands",
+        )
+    if challenger.status == "rejected" and glass is None:
+        raise ApprovalError(
+            f"{what} was rejected after its verdict",
+            seen="a failed smoke test",
+            where="ratchet audit show",
+            hint="train a new challenger",
+        )
+
+
+def _is_newest_basis(connection: Connection, question: Approval) -> bool:
+    """Whether what was asked about is the newest verdict, or broken glass."""
+    verdict = verdict_of(connection, question.model, question.version)
+    return (verdict is not None and verdict.digest == question.verdict_digest) or glass_of(
+        connection, question.model, question.version, question.verdict_digest
+    ) is not None
 
 
 def _check_answer(answer: str, responded_by: str | None) -> None:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from sqlalchemy import Connection, Row, Table, Text, or_, select, type_coerce
 
 from ratchet.digests import canonical_json
 from ratchet.ledger.chain import BEFORE_ALL, Chain, as_event, holds
 from ratchet.ledger.head import Head
-from ratchet.ledger.tables import Json, approvals, challengers, champions, events, verdicts
+from ratchet.ledger.plain import check_words
+from ratchet.ledger.tables import Json, approvals, broken_glass, candidates, challengers, champions, events, verdicts
 from ratchet.ledger.values import Event, VerifyReport
 
 IN_CHAIN = {  # tables whose rows stand word for word in the chain, by the kinds of event that write them
     "champion_promoted": champions,
     "champion_rolled_back": champions,
     "verdict_recorded": verdicts,
+    "candidate_recorded": candidates,
     "challenger_registered": challengers,
     "approval_asked": approvals,
     "approval_answered": approvals,  # fills in what the question left open
+    "approval_superseded": approvals,  # the same
+    "glass_broken": broken_glass,
+    "champion_forced": champions,
 }
 MOVES = {"status"}  # columns that change without an entry of their own
 
@@ -43,6 +49,19 @@ class Audit:
         with self._chain.read() as connection:
             rows = connection.execute(wanted.limit(limit)).all()
         return [as_event(row) for row in reversed(rows)]
+
+    def note(self, kind: str, subject: str, facts: Mapping, actor: str) -> None:
+        """Put an act that changes no table on record."""
+        check_words(kind=kind, subject=subject, actor=actor)
+        with self._chain.write(actor) as transaction:
+            transaction.append(kind, subject, facts)
+
+    def card_url(self, model: str, version: int) -> str | None:
+        """Where the newest model card of a version lies; None before one was filed."""
+        mine = (events.c.subject == f"models/{model}/versions/{version}", events.c.kind == "card_filed")
+        with self._chain.read() as connection:
+            told = connection.scalar(select(events.c.payload).where(*mine).order_by(events.c.seq.desc()).limit(1))
+        return json.loads(told)["url"] if told else None
 
     def verify(self) -> VerifyReport:
         """Walk the whole chain and compare its end with the head file, and challengers, verdicts, approvals and the
@@ -113,7 +132,8 @@ def _rows(connection: Connection, table: Table) -> list[dict]:
 
 def _as_stored(table: Table, told: dict) -> dict:
     return {
-        name: canonical_json(value) if isinstance(table.c[name].type, Json) else value for name, value in told.items()
+        name: canonical_json(value) if isinstance(table.c[name].type, Json) and value is not None else value
+        for name, value in told.items()
     }
 
 

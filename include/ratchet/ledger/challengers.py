@@ -13,7 +13,8 @@ from ratchet.ledger.rows import read_all, read_one
 from ratchet.ledger.tables import batches, challengers, champions, verdicts
 from ratchet.ledger.values import Batch, Challenger, Champion, Verdict
 
-STATUS_OF_VERDICT = {"PROMOTE": "registered", "HOLD": "held", "REJECT": "rejected"}
+STATUS_OF_VERDICT = {"PROMOTE": "registered", "NO_BASELINE": "registered", "HOLD": "held", "REJECT": "rejected"}
+PASSED = ("PROMOTE", "NO_BASELINE")  # verdicts upon which a person may be asked
 TO_JUDGE = ("registered", "held", "awaiting_approval")
 
 
@@ -34,6 +35,7 @@ class Challengers:
         metrics: Mapping,
         batch_id: str | None,
         model_digest: str,
+        manifest: Mapping | None = None,
     ) -> Challenger:
         """Put a challenger on record. The first of an identity stands: a second call returns it, whatever else differs.
 
@@ -63,6 +65,7 @@ class Challengers:
                 "as_of": as_of,
                 "windows": windows,
                 "metrics": metrics,
+                "manifest": manifest or {},
                 "batch_id": batch_id,
                 "model_digest": model_digest,
                 "status": "registered",
@@ -89,16 +92,17 @@ class Challengers:
             order = (challengers.c.version,)
             return read_all(connection, Challenger, challengers, challengers.c.model == model, order=order)
 
-    def challengers_to_judge(self, model: str) -> list[Challenger]:
+    def challengers_to_judge(self, model: str, held_to: str = "") -> list[Challenger]:
         """The challengers on which nothing final has been said yet, trained on the newest data first.
 
-        That is: not rejected, refused, expired or promoted, and not held against the champion of now. Those judged
-        PROMOTE, and those whose approval is being waited for, are among them: their run may have died.
+        That is: not rejected, refused, expired, superseded or promoted, and not held against the champion of now on a
+        window that ends after `held_to` (a day; by default any). Those judged PROMOTE, and those whose approval is
+        being waited for, are among them: their run may have died.
         """
         with self._chain.read() as connection:
             epoch = epoch_of(connection, model)
             held = (verdicts.c.model == model, verdicts.c.champion_epoch == epoch, verdicts.c.verdict == "HOLD")
-            done = {verdict.version for verdict in read_all(connection, Verdict, verdicts, *held)}
+            done = {one.version for one in read_all(connection, Verdict, verdicts, *held) if one.judged_to >= held_to}
             where = (challengers.c.model == model, challengers.c.status.in_(TO_JUDGE))
             order = (challengers.c.as_of.desc(), challengers.c.version.desc())
             found = read_all(connection, Challenger, challengers, *where, order=order)
@@ -113,10 +117,12 @@ class Challengers:
         verdict: str,
         checks: Sequence[Mapping],
         digest: str,
+        window: Sequence[str] | None = None,
     ) -> Verdict:
         """Keep what the gate said, and move the challenger's status: HOLD to "held", REJECT to "rejected".
 
-        The first verdict of a challenger against an epoch stands: a second call returns it. `champion_epoch` is 0 and
+        The first verdict of a challenger against an epoch, on a window that ends on that day, stands: a second call
+        returns it. `champion_epoch` is 0 and
         `champion_version` None while there is no champion. Raises UnknownNameError; ConflictError when the champion is
         another by now.
         """
@@ -127,7 +133,9 @@ class Challengers:
             connection = transaction.connection
             challenger = challenger_of(connection, model, version)
             mine = (verdicts.c.model == model, verdicts.c.version == version)
-            known = read_one(connection, Verdict, verdicts, *mine, verdicts.c.champion_epoch == champion_epoch)
+            judged_to = window[1] if window else ""
+            same = (verdicts.c.champion_epoch == champion_epoch, verdicts.c.judged_to == judged_to)
+            known = read_one(connection, Verdict, verdicts, *mine, *same)
             if known:
                 return known
             _refuse_old_epoch(connection, model, champion_epoch, champion_version)
@@ -136,8 +144,10 @@ class Challengers:
                 "version": version,
                 "champion_epoch": champion_epoch,
                 "champion_version": champion_version,
+                "judged_to": judged_to,
                 "verdict": verdict,
                 "checks": checks,
+                "window": window,
                 "digest": digest,
                 "recorded_at": transaction.now,
             }
@@ -145,6 +155,12 @@ class Challengers:
             transaction.append("verdict_recorded", subject, transaction.add(verdicts, row))
             set_status(transaction, challenger, STATUS_OF_VERDICT[verdict])
             return verdict_of(connection, model, version)
+
+    def verdicts(self, model: str, version: int | None = None) -> list[Verdict]:
+        """Every verdict on the model's challengers, or on one of them, in the order in which they were recorded."""
+        mine = [verdicts.c.model == model, *([] if version is None else [verdicts.c.version == version])]
+        with self._chain.read() as connection:
+            return read_all(connection, Verdict, verdicts, *mine, order=(verdicts.c.recorded_at,))
 
     def verdict(self, model: str, version: int) -> Verdict | None:
         """The newest verdict on that version; None when it has not been judged."""
@@ -165,7 +181,8 @@ def challenger_of(connection: Connection, model: str, version: int) -> Challenge
 
 def verdict_of(connection: Connection, model: str, version: int) -> Verdict | None:
     mine = (verdicts.c.model == model, verdicts.c.version == version)
-    return read_one(connection, Verdict, verdicts, *mine, order=(verdicts.c.champion_epoch.desc(),))
+    newest = (verdicts.c.champion_epoch.desc(), verdicts.c.judged_to.desc())
+    return read_one(connection, Verdict, verdicts, *mine, order=newest)
 
 
 def champion_of(connection: Connection, model: str) -> Champion | None:

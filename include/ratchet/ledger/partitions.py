@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import Column, ColumnElement, func, select
 
 from ratchet.days import check_day
 from ratchet.errors import ConflictError
-from ratchet.ledger.chain import Chain
+from ratchet.ledger.chain import Chain, Transaction
 from ratchet.ledger.plain import instant
 from ratchet.ledger.rows import read_all, read_one
 from ratchet.ledger.tables import checks, partitions, refusals, scorings
@@ -34,38 +34,36 @@ class Partitions:
         delivered_at: datetime | str,
         actor: str | None = None,
         reason: str = "delivered",
+        revises: int | None = None,
     ) -> Partition:
         """Record that `day` was published, by whom (None: the ledger's own actor) and why. The same content from the
         same drop by the same recipe as the day holds already changes nothing; anything else is a new revision: a
         restatement if its digest differs, else only found the same again.
 
-        Raises ConflictError when the day already holds a newer table version: the caller was overtaken.
+        `revises`: the day's newest revision when the caller looked at it (0: there was none; None: it didn't look).
+        Raises ConflictError when the day has had another one since, or holds a newer table version: the caller was
+        overtaken.
         """
-        day, delivered_at = check_day(day, "day"), instant(delivered_at, "delivered_at")
-        what = {"digest": digest, "drop_sha256": drop_sha256, "recipe": recipe}
+        facts = {
+            "dataset": dataset,
+            "day": day,
+            "digest": digest,
+            "drop_sha256": drop_sha256,
+            "recipe": recipe,
+            "table_version": table_version,
+            "rows": rows,
+            "quarantined": quarantined,
+            "delivered_at": delivered_at,
+            "actor": actor,
+            "reason": reason,
+            "revises": revises,
+        }
+        return self.record_partitions([facts])[0]
+
+    def record_partitions(self, published: Iterable[Mapping]) -> list[Partition]:
+        """Record several days, all of them or none; each is what `record_partition` takes, all of it, by name."""
         with self._chain.write() as transaction:
-            mine = (partitions.c.dataset == dataset, partitions.c.day == day)
-            newest = (partitions.c.revision.desc(),)
-            known = read_one(transaction.connection, Partition, partitions, *mine, order=newest)
-            if known and all(getattr(known, name) == value for name, value in what.items()):
-                return known
-            _refuse_stale(known, table_version, f"{dataset} {day}")
-            row = {
-                "dataset": dataset,
-                "day": day,
-                "revision": known.revision + 1 if known else 1,
-                **what,
-                "table_version": table_version,
-                "rows": rows,
-                "quarantined": quarantined,
-                "delivered_at": delivered_at,
-                "actor": actor or transaction.actor,
-                "reason": reason,
-                "recorded_at": transaction.now,
-            }
-            subject = f"datasets/{dataset}/{day}"
-            transaction.append("partition_published", subject, transaction.add(partitions, row), actor)
-            return read_one(transaction.connection, Partition, partitions, *mine, order=newest)
+            return [_record_day(transaction, **facts) for facts in published]
 
     def record_refusal(
         self,
@@ -112,9 +110,7 @@ class Partitions:
         self, dataset: str, first: str | None = None, last: str | None = None
     ) -> dict[str, list[Partition]]:
         """Every revision of the dataset's days, by day, both in order."""
-        where = [partitions.c.dataset == dataset]
-        where += [partitions.c.day >= first] if first else []
-        where += [partitions.c.day <= last] if last else []
+        where = [partitions.c.dataset == dataset, *_between(partitions.c.day, first, last)]
         found: dict[str, list[Partition]] = {}
         with self._chain.read() as connection:
             order = (partitions.c.day, partitions.c.revision)
@@ -172,11 +168,11 @@ class Watched:
         """The newest scoring of that day; None when there is none."""
         return self.scored_days(model).get(day)
 
-    def scorings(self, model: str) -> list[Scored]:
-        """Every scoring, in order of day and revision."""
+    def scorings(self, model: str, first: str | None = None, last: str | None = None) -> list[Scored]:
+        """Every scoring of the days from `first` to `last`, both included, in order of day and revision."""
+        where = [scorings.c.model == model, *_between(scorings.c.day, first, last)]
         with self._chain.read() as connection:
-            order = (scorings.c.day, scorings.c.revision)
-            return read_all(connection, Scored, scorings, scorings.c.model == model, order=order)
+            return read_all(connection, Scored, scorings, *where, order=(scorings.c.day, scorings.c.revision))
 
     def scored_days(self, model: str) -> dict[str, Scored]:
         """The newest scoring of each day, by day, in order."""
@@ -205,6 +201,16 @@ class Watched:
             transaction.append("drift_checked", f"models/{model}/checks/{as_of}", transaction.add(checks, row))
             return read_one(transaction.connection, Check, checks, *mine)
 
+    def newest_check(self, model: str, version: int, as_of: str | None = None) -> Check | None:
+        """The version's check as of its newest day, or as of that one: of several, the one recorded last, which has
+        taken the place of those before. None when there is none."""
+        mine = [checks.c.model == model, checks.c.version == version]
+        mine += [checks.c.as_of == as_of] if as_of else []
+        with self._chain.read() as connection:
+            return read_one(
+                connection, Check, checks, *mine, order=(checks.c.as_of.desc(), checks.c.recorded_at.desc())
+            )
+
     def checks(self, model: str) -> list[Check]:
         """The model's drift checks, oldest as-of first."""
         with self._chain.read() as connection:
@@ -212,11 +218,45 @@ class Watched:
             return read_all(connection, Check, checks, checks.c.model == model, order=order)
 
 
+def _record_day(
+    transaction: Transaction, *, dataset: str, day: str, actor: str | None, revises: int | None, **facts: object
+) -> Partition:
+    day, delivered_at = check_day(day, "day"), instant(facts["delivered_at"], "delivered_at")
+    mine, newest = (partitions.c.dataset == dataset, partitions.c.day == day), (partitions.c.revision.desc(),)
+    known = read_one(transaction.connection, Partition, partitions, *mine, order=newest)
+    if known and all(getattr(known, name) == facts[name] for name in ("digest", "drop_sha256", "recipe")):
+        return known
+    revision = known.revision if known else 0
+    if revises is not None and revises != revision:
+        raise _overtaken(f"{dataset} {day}", f"revision {revision}", f"{revises}, from which this was made")
+    _refuse_stale(known, facts["table_version"], f"{dataset} {day}")
+    row = {
+        "dataset": dataset,
+        "day": day,
+        "revision": revision + 1,
+        **facts,
+        "delivered_at": delivered_at,
+        "actor": actor or transaction.actor,
+        "recorded_at": transaction.now,
+    }
+    kept = transaction.add(partitions, row)
+    transaction.append("partition_published", f"datasets/{dataset}/{day}", kept, actor)
+    return read_one(transaction.connection, Partition, partitions, *mine, order=newest)
+
+
+def _between(day: Column, first: str | None, last: str | None) -> list[ColumnElement]:
+    return [*([day >= first] if first else []), *([day <= last] if last else [])]
+
+
 def _refuse_stale(known: Partition | Scored | None, table_version: int, what: str) -> None:
     if known and table_version < known.table_version:
-        raise ConflictError(
-            f"{what} was published again meanwhile",
-            seen=f"table version {table_version}",
-            expected=f"{known.table_version} or newer",
-            hint="run again: it starts from what is there now",
-        )
+        raise _overtaken(what, f"table version {table_version}", f"{known.table_version} or newer")
+
+
+def _overtaken(what: str, seen: str, expected: str) -> ConflictError:
+    return ConflictError(
+        f"{what} was published again meanwhile",
+        seen=seen,
+        expected=expected,
+        hint="run again: it starts from what is there now",
+    )

@@ -1,20 +1,21 @@
-"""The champion pointer: the only two ways in which it moves, and all that has to hold for it."""
+"""The champion pointer: the only ways in which it moves, and all that has to hold for each."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from ratchet.errors import ApprovalError, ConflictError, UnknownNameError
 from ratchet.ledger.approvals import approvals_of, deciding
+from ratchet.ledger.broken_glass import glass_of
 from ratchet.ledger.chain import Chain, Transaction
-from ratchet.ledger.challengers import challenger_of, champion_of, set_status, verdict_of
+from ratchet.ledger.challengers import PASSED, challenger_of, champion_of, set_status, verdict_of
 from ratchet.ledger.plain import check_words, instant
 from ratchet.ledger.rows import read_all
-from ratchet.ledger.tables import champions
-from ratchet.ledger.values import Approval, Challenger, Champion, Verdict
+from ratchet.ledger.tables import champions, events, scorings
+from ratchet.ledger.values import Approval, BrokenGlass, Challenger, Champion, Verdict
 
 
 class Promotion:
@@ -40,40 +41,83 @@ class Promotion:
         allowed_approvers: Collection[str],
         four_eyes: bool,
         now: datetime,
+        glass_digest: str | None = None,
     ) -> Champion:
         """Make `version` the champion, if everything it takes is on record; everything is checked in one transaction.
 
-        It takes: the newest verdict on it is PROMOTE, made against the champion of `expected_epoch` (0: none), who is
-        still champion; and one of `allowed_approvers` answered Approve to a question about exactly that verdict, in
-        time, and nobody said Reject. With `four_eyes` none of those who asked can be the one who answered. Doing it
-        again returns the champion unchanged. `now` is put down as the time of the move.
+        It takes: the newest verdict on it passed, made against the champion of `expected_epoch` (0: none), who is still
+        champion; and one of `allowed_approvers` answered Approve to a question about exactly that verdict, in time and
+        before a newer question took its place, and nobody said Reject. With `four_eyes` none of those who asked can be
+        the one who answered. With `glass_digest` broken glass stands in for the verdict, and four eyes are required
+        whatever the argument. Doing it again returns the champion unchanged. `now` is put down as the time of the move.
 
-        Raises UnknownNameError; ApprovalError when verdict or answer is missing or not good enough; ConflictError when
-        the champion has moved. Nothing changes then.
+        Raises UnknownNameError; ApprovalError when verdict, glass or answer is missing or not good enough, or the
+        version was rejected since (see `reject_smoked`); ConflictError when the champion has moved. Nothing changes
+        then.
         """
         now = instant(now, "now")
         with self._chain.write() as transaction:
             connection = transaction.connection
-            challenger, verdict = challenger_of(connection, model, version), verdict_of(connection, model, version)
-            champion = champion_of(connection, model)
-            if _is_done(champion, version, expected_epoch, verdict):
+            challenger, champion = challenger_of(connection, model, version), champion_of(connection, model)
+            if glass_digest is None:
+                glass, basis = None, verdict_of(connection, model, version)
+            else:
+                glass = basis = glass_of(connection, model, version, glass_digest)
+            how = "promotion" if glass is None else "break_glass"
+            if _is_done(champion, version, expected_epoch, how, basis):
                 return champion
             _check_epoch(model, champion, expected_epoch)
-            _check_verdict(verdict, model, version, expected_epoch)
-            asks = approvals_of(connection, model, version, verdict.digest)
-            approval = _check_approval(asks, model, version, allowed_approvers, four_eyes)
+            _check_basis(basis, model, version, expected_epoch)
+            _refuse_rejected(challenger)
+            asks = approvals_of(connection, model, version, basis.digest)
+            approval = _check_approval(asks, model, version, allowed_approvers, four_eyes or glass is not None)
             set_status(transaction, challenger, "promoted")
             return _move(
                 transaction,
                 challenger,
-                "champion_promoted",
+                "champion_promoted" if glass is None else "champion_forced",
                 epoch=expected_epoch + 1,
-                how="promotion",
+                how=how,
                 actor=approval.responded_by,
-                reason=None,
-                verdict_digest=verdict.digest,
+                reason=glass and f"{glass.reason} (glass broken by {glass.actor})",
+                verdict_digest=basis.digest,
                 moved_at=now,
             )
+
+    def reject_smoked(self, model: str, version: int, reason: str) -> None:
+        """Reject a challenger that did not pass its smoke test, on record and once; one that was champion before keeps
+        the status "promoted"."""
+        check_words(reason=reason)
+        with self._chain.write() as transaction:
+            challenger = challenger_of(transaction.connection, model, version)
+            if challenger.status != "rejected":
+                subject = f"models/{model}/versions/{version}"
+                transaction.append("smoke_test_failed", subject, {"version": version, "reason": reason})
+                set_status(transaction, challenger, "rejected")
+
+    def record_first_scoring(self, model: str, epoch: int, passed: bool, facts: Mapping) -> None:
+        """Put on record how the first scoring after a move of the champion pointer went; the first record stands."""
+        with self._chain.write() as transaction:
+            if _first_scoring(transaction.connection, model, epoch) is None:
+                kind = "first_scoring_passed" if passed else "first_scoring_failed"
+                transaction.append(kind, _epoch(model, epoch), {"epoch": epoch, **facts})
+
+    def first_scoring(self, model: str, epoch: int) -> bool | None:
+        """Whether the first scoring after that move went well; None while it is not on record."""
+        with self._chain.read() as connection:
+            return _first_scoring(connection, model, epoch)
+
+    def served(self, model: str) -> set[int]:
+        """The versions that have scored a day."""
+        with self._chain.read() as connection:
+            return _served(connection, model)
+
+    def last_served(self, model: str) -> int | None:
+        """Of the versions that the champion of now took over from, the newest that no rollback took back and that has
+        scored a day; None for none."""
+        with self._chain.read() as connection:
+            standing, served = _standing(_history(connection, model)), _served(connection, model)
+        return next((one for one in reversed(standing) if one in served and one != standing[-1]), None)
 
     def rollback(self, model: str, to_version: int | None, actor: str, reason: str, expected_epoch: int) -> Champion:
         """Make a version champion again that once was: `to_version`, or with None the one that the champion of now took
@@ -114,6 +158,16 @@ def _history(connection: Connection, model: str) -> list[Champion]:
     return read_all(connection, Champion, champions, champions.c.model == model, order=(champions.c.epoch,))
 
 
+def _first_scoring(connection: Connection, model: str, epoch: int) -> bool | None:
+    mine = (events.c.subject == _epoch(model, epoch), events.c.kind.startswith("first_scoring_"))
+    kind = connection.scalar(select(events.c.kind).where(*mine).order_by(events.c.seq).limit(1))
+    return None if kind is None else kind == "first_scoring_passed"
+
+
+def _served(connection: Connection, model: str) -> set[int]:
+    return set(connection.scalars(select(scorings.c.version).where(scorings.c.model == model)))
+
+
 def _move(transaction: Transaction, target: Challenger, kind: str, **move: object) -> Champion:
     row = {
         "model": target.model,
@@ -127,12 +181,18 @@ def _move(transaction: Transaction, target: Challenger, kind: str, **move: objec
     return champion_of(transaction.connection, target.model)
 
 
-def _is_done(champion: Champion | None, version: int, expected_epoch: int, verdict: Verdict | None) -> bool:
+def _epoch(model: str, epoch: int) -> str:
+    return f"models/{model}/epochs/{epoch}"
+
+
+def _is_done(
+    champion: Champion | None, version: int, expected_epoch: int, how: str, basis: Verdict | BrokenGlass | None
+) -> bool:
     return (
         champion is not None
-        and verdict is not None
-        and (champion.version, champion.epoch, champion.how) == (version, expected_epoch + 1, "promotion")
-        and champion.verdict_digest == verdict.digest
+        and basis is not None
+        and (champion.version, champion.epoch, champion.how) == (version, expected_epoch + 1, how)
+        and champion.verdict_digest == basis.digest
     )
 
 
@@ -154,20 +214,32 @@ def _check_epoch(model: str, champion: Champion | None, expected_epoch: int) -> 
         )
 
 
-def _check_verdict(verdict: Verdict | None, model: str, version: int, expected_epoch: int) -> None:
-    if verdict is None or verdict.verdict != "PROMOTE":
+def _check_basis(basis: Verdict | BrokenGlass | None, model: str, version: int, expected_epoch: int) -> None:
+    said = basis.verdict if isinstance(basis, Verdict) else None
+    if basis is None or (said is not None and said not in PASSED):
         raise ApprovalError(
             f"{model} version {version} has not passed the gate",
-            seen=verdict.verdict if verdict else "no verdict",
-            expected="PROMOTE",
+            seen=said or "no verdict",
+            expected=" or ".join(PASSED),
             hint="let the promote DAG judge it",
         )
-    if verdict.champion_epoch != expected_epoch:
+    if basis.champion_epoch != expected_epoch:
         raise ConflictError(
             f"the champion of {model} has moved since version {version} was judged",
-            seen=f"a verdict against epoch {verdict.champion_epoch}",
+            seen=f"a verdict against epoch {basis.champion_epoch}",
             expected=f"epoch {expected_epoch}",
             hint="judge it again",
+        )
+
+
+def _refuse_rejected(challenger: Challenger) -> None:
+    if challenger.status == "rejected":
+        raise ApprovalError(
+            f"{challenger.model} version {challenger.version} was rejected after it was asked about",
+            seen="status rejected",
+            expected="awaiting_approval",
+            where="ratchet audit show",
+            hint="its smoke test failed: train anew",
         )
 
 
@@ -186,6 +258,8 @@ def _check_approval(
         raise refuse(f"Reject by {rejected[-1].responded_by}", "Approve")
     if approval.answer != "Approve":
         raise refuse(approval.answer, "Approve")
+    if approval.superseded_by is not None:
+        raise refuse(f"a question that one about version {approval.superseded_by} took the place of", "the newest one")
     if approval.responded_by not in allowed:
         raise refuse(f"Approve by {approval.responded_by}", f"one of {sorted(allowed)}")
     askers = {name for ask in asks for name in ask.asked_by}

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from ratchet.digests import canonical_json
 from ratchet.ledger.plain import instant_text
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -183,6 +183,20 @@ staleness = Table(
     PrimaryKeyConstraint("model", "kind", "subject", "dataset", "day"),
 )
 
+candidates = Table(
+    "ledger_candidates",
+    metadata,
+    _text("model"),
+    _text("key"),
+    _text("name"),
+    _text("run_id"),
+    _text("model_digest"),
+    Column("metrics", Json, nullable=False),
+    Column("manifest", Json, nullable=False),
+    _instant("recorded_at"),
+    PrimaryKeyConstraint("model", "key"),
+)
+
 challengers = Table(
     "ledger_challengers",
     metadata,
@@ -194,6 +208,7 @@ challengers = Table(
     _text("as_of"),
     Column("windows", Json, nullable=False),
     Column("metrics", Json, nullable=False),
+    Column("manifest", Json, nullable=False),
     _text("batch_id", nullable=True),
     _text("model_digest"),
     _text("status"),
@@ -209,11 +224,31 @@ verdicts = Table(
     _whole("version"),
     _whole("champion_epoch"),
     _whole("champion_version", nullable=True),
+    _text("judged_to"),
     _text("verdict"),
     Column("checks", Json, nullable=False),
+    Column("window", Json, nullable=True),
     _text("digest"),
     _instant("recorded_at"),
-    PrimaryKeyConstraint("model", "version", "champion_epoch"),
+    PrimaryKeyConstraint("model", "version", "champion_epoch", "judged_to"),
+)
+
+broken_glass = Table(
+    "ledger_broken_glass",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("model"),
+    _whole("version"),
+    _whole("champion_epoch"),
+    _whole("champion_version", nullable=True),
+    _text("model_digest"),
+    _text("gate_verdict", nullable=True),
+    _text("actor"),
+    _text("reason"),
+    _text("run_id"),
+    _text("digest"),
+    _instant("recorded_at"),
+    UniqueConstraint("model", "run_id"),
 )
 
 approvals = Table(
@@ -234,6 +269,7 @@ approvals = Table(
     _text("responded_by", nullable=True),
     _text("responded_by_id", nullable=True),
     _instant("responded_at", nullable=True),
+    _whole("superseded_by", nullable=True),
     UniqueConstraint("dag_id", "run_id", "task_id"),
     Index("ledger_approvals_version", "model", "version"),
 )

@@ -15,11 +15,13 @@ def score_partitions(deployment: Deployment, model: str, days: list[str]) -> dic
     """Score the given event days with the champion and publish one predictions partition a day.
 
     A day whose inputs and champion are those of its last scoring is left as it is. Raises UnknownNameError when there
-    is no champion, or when a day has no published partition of the scored dataset. Returns {version, scored,
-    unchanged, rows}.
+    is no champion, or when a day has no published partition of the scored dataset; FirstScoringError when a new
+    champion's first day can't be right: it has been rolled back then (see ratchet.workflow.probation). Returns
+    {version, scored, unchanged, rows}.
     """
     from ratchet.score import score_days
-    from ratchet.workflow.promotion import load_version, reconcile_alias
+    from ratchet.workflow.probation import Probation
+    from ratchet.workflow.promotion import reconcile_alias
 
     spec, ledger = deployment.model(model), deployment.ledger
     if not days:
@@ -45,9 +47,11 @@ def score_partitions(deployment: Deployment, model: str, days: list[str]) -> dic
     }
     rows = 0
     if todo:
-        estimator = load_version(deployment, model, champion.version)
+        probation = Probation(deployment, spec, champion)
+        estimator = probation.load()
         specs, published = deployment.datasets.good, deployment.published
-        for scored in score_days(spec, specs, published, estimator, champion, todo, read_at=read_at):
+        how = {"read_at": read_at, "score": probation.score}
+        for scored in score_days(spec, specs, published, estimator, champion, todo, **how):
             ledger.record_scored(
                 model,
                 scored.day,
@@ -57,6 +61,7 @@ def score_partitions(deployment: Deployment, model: str, days: list[str]) -> dic
                 scored.table_version,
                 used[scored.day],
             )
+            probation.passed(scored.day, scored.rows)
             rows += scored.rows
     return {"version": champion.version, "scored": sorted(todo), "unchanged": len(digests) - len(todo), "rows": rows}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from ledger_story import MODEL
@@ -374,3 +374,121 @@ def test_c3_a_question_that_nobody_answers_expires(story):
     assert story.ledger.expire_approvals(MODEL, question.expires_at) == []
     assert story.ledger.challenger(MODEL, 1).status == "expired" and to_judge(story) == []
     assert story.ledger.verify().ok
+
+
+def test_c3_a_newer_promote_supersedes_the_open_question_about_an_older_one(story):
+    story.now = datetime.now(UTC)
+    story.register(1), story.register(2)
+    older, newer = story.judge(1), story.judge(2)
+    story.ask(1, older.digest, run="run-1")
+    story.ask(2, newer.digest, run="run-2")
+    assert story.ledger.approval(MODEL, 1, older.digest).superseded_by == 2
+    assert story.ledger.challenger(MODEL, 1).status == "superseded"
+    assert [c.version for c in story.ledger.challengers_to_judge(MODEL)] == [2]
+    story.answer(1, run="run-1")
+    with pytest.raises(ApprovalError, match="version 2 took the place"):
+        story.promote(1, 0)
+    story.answer(2, run="run-2")
+    assert story.promote(2, 0).version == 2
+    assert story.ledger.verify().ok
+
+
+def test_c5_an_older_one_is_not_asked_about_while_a_newer_question_is_open(story):
+    story.now = datetime.now(UTC)
+    story.register(1), story.register(2)
+    older, newer = story.judge(1), story.judge(2)
+    story.ask(2, newer.digest, run="run-2")
+    with pytest.raises(ApprovalError, match="superseded"):
+        story.ask(1, older.digest, run="run-1")
+    assert story.ledger.challenger(MODEL, 1).status == "superseded"
+    assert story.ledger.challenger(MODEL, 2).status == "awaiting_approval"
+    assert story.ledger.approval(MODEL, 1, older.digest) is None
+
+
+def test_a_question_about_newer_data_that_was_answered_or_has_expired_supersedes_nothing(story):
+    story.now = datetime.now(UTC)
+    story.register(1), story.register(2)
+    older, newer = story.judge(1), story.judge(2)
+    story.ask(2, newer.digest, run="run-2")
+    story.answer(2, "Reject", run="run-2")
+    assert story.ask(1, older.digest, run="run-1").superseded_by is None
+
+
+def break_glass(story, version, run="run-g", actor="anna", reason="the champion is broken"):
+    return story.ledger.break_glass(MODEL, version, actor=actor, reason=reason, run_id=run)
+
+
+def test_broken_glass_promotes_what_the_gate_rejected_with_a_second_person(story):
+    story.register(1)
+    story.judge(1, "REJECT")
+    glass = break_glass(story, 1)
+    assert (glass.gate_verdict, glass.actor) == ("REJECT", "anna") and break_glass(story, 1) == glass
+    story.ask(1, glass.digest, run="run-g")
+    with pytest.raises(ApprovalError, match="no answer"):
+        story.promote(1, 0, glass_digest=glass.digest)
+    story.answer(1, run="run-g")
+    with pytest.raises(ApprovalError, match="not passed the gate"):
+        story.promote(1, 0)
+    champion = story.promote(1, 0, glass_digest=glass.digest)
+    assert (champion.how, champion.actor, champion.verdict_digest) == ("break_glass", "bert", glass.digest)
+    assert "the champion is broken" in champion.reason and "anna" in champion.reason
+    assert story.promote(1, 0, glass_digest=glass.digest) == champion
+    kinds = [event.kind for event in story.ledger.events()]
+    assert kinds.count("glass_broken") == kinds.count("champion_forced") == 1 and story.ledger.verify().ok
+
+
+def test_s5_who_broke_the_glass_can_not_approve_it_even_without_four_eyes(story):
+    story.register(1)
+    glass = break_glass(story, 1, actor="bert")
+    story.ask(1, glass.digest, run="run-g", by=("bert",))
+    story.answer(1, run="run-g")
+    with pytest.raises(ApprovalError, match="who asked for it"):
+        story.promote(1, 0, glass_digest=glass.digest, four_eyes=False)
+    assert story.ledger.champion(MODEL) is None
+
+
+def test_s5_glass_of_another_version_digest_or_epoch_promotes_nothing(story):
+    story.register(1), story.register(2), story.register(3)
+    one, two = break_glass(story, 1, "run-1"), break_glass(story, 2, "run-2")
+    story.ask(1, one.digest, run="run-1")
+    story.answer(1, run="run-1")
+    for digest in (two.digest, "0" * 64):
+        with pytest.raises(ApprovalError):
+            story.promote(1, 0, glass_digest=digest)
+        with pytest.raises(ApprovalError):
+            story.ask(3, digest, run="run-3")
+    story.promote(1, 0, glass_digest=one.digest)
+    with pytest.raises(ConflictError):
+        story.ask(2, two.digest, run="run-2")
+    with pytest.raises(ConflictError, match="before"):
+        break_glass(story, 3, "run-1")
+    with pytest.raises(ConflictError, match="champion already"):
+        break_glass(story, 1, "run-4")
+
+
+@pytest.mark.parametrize("wrong", [{"reason": ""}, {"reason": "  "}, {"actor": ""}])
+def test_glass_is_not_broken_without_a_reason_or_a_name(story, wrong):
+    story.register(1)
+    with pytest.raises(ParameterError):
+        break_glass(story, 1, **wrong)
+    assert "glass_broken" not in [event.kind for event in story.ledger.events()]
+
+
+def test_a_failed_smoke_test_rejects_on_record_whatever_was_approved(story):
+    story.approved(1)
+    story.ledger.reject_smoked(MODEL, 1, "scores differ by 0.3")
+    story.ledger.reject_smoked(MODEL, 1, "scores differ by 0.3")
+    with pytest.raises(ApprovalError, match="smoke"):
+        story.promote(1, 0)
+    assert story.ledger.challenger(MODEL, 1).status == "rejected" and story.ledger.champion(MODEL) is None
+    assert [e.payload["reason"] for e in story.ledger.events() if e.kind == "smoke_test_failed"] == [
+        "scores differ by 0.3"
+    ]
+
+
+def test_how_the_first_scoring_went_is_recorded_once_a_move(story):
+    story.two_champions()
+    assert story.ledger.first_scoring(MODEL, 2) is None
+    story.ledger.record_first_scoring(MODEL, 2, False, {"why": ["constant"]})
+    story.ledger.record_first_scoring(MODEL, 2, True, {})
+    assert story.ledger.first_scoring(MODEL, 2) is False and story.ledger.first_scoring(MODEL, 1) is None

@@ -47,7 +47,7 @@ lint: $(INSTALLED) ## ruff (with its Airflow rules) and import-linter (who may i
 	.venv/bin/ruff check .
 	.venv/bin/lint-imports
 
-bench: $(INSTALLED) ## time through live Airflow against the same calls in one process, into benchmarks/RESULTS.md
+bench: $(INSTALLED) ## what a training, an ingestion and ten years of drops cost, into benchmarks/RESULTS.md
 	@$(PY) -m benchmarks
 
 lock: $(UV) ## write both lock files again from pyproject.toml (newest versions that it allows: LOCK=--upgrade)

@@ -1,10 +1,11 @@
 """Judge a challenger of {name}, ask a named person, and make it champion.
 
-The gate judges it on a window that neither model was trained or tuned on. Only a PROMOTE is put to the approver;
-without a PROMOTE **and** a real answer of an allowed person in the ledger, nothing moves. Started by dispatch, one run
-a challenger.
+The gate judges it on a window that neither model was trained or tuned on. Only a PROMOTE, or a NO_BASELINE of a first
+model, is put to the approver; without it **and** a real answer of an allowed person in the ledger, nothing moves.
+Started by dispatch, one run a challenger; a backfill can't start it.
 
-**To approve**: open the run's task `approve_promotion`, read the checks, press Approve or Reject. The question expires.
+**To approve**: open the run's task `approve_promotion`, read the checks and the model card, press Approve or Reject.
+The question expires, and a newer challenger's question takes its place.
 
 **Do not** clear the approval task: it would show its first text again. A fresh run asks anew. Marking tasks successful
 by hand promotes nothing.
@@ -23,19 +24,20 @@ from ratchet_airflow.operators.promote import (
     JudgeChallengerOperator,
     PromoteChallengerOperator,
 )
-from ratchet_airflow.wiring import dag_arguments, model_specs
+from ratchet_airflow.wiring import assigned_users, dag_arguments, model_specs
 
 for spec in model_specs("promote"):
     with DAG(
         **{**dag_arguments(spec, "promote", __doc__), "max_active_runs": 8},  # an open question holds up no other
         schedule=None,
+        allowed_run_types=["manual", "operator_triggered"],  # a person, dispatch; no backfill
         params={"version": params.number("the challenger's version", required=True)},
     ) as dag:
         judge = JudgeChallengerOperator(task_id="judge_challenger", model=spec.name)
         approve = ApprovePromotionOperator(
             task_id="approve_promotion",
             model=spec.name,
-            assigned_users=[{"id": name, "name": name} for name in spec.approval.approvers],
+            assigned_users=assigned_users(spec),
             response_timeout=timedelta(hours=spec.approval.expires_after_hours),
             retries=0,  # a second try would show the first one's text
         )

@@ -5,9 +5,9 @@ inside the cool-down is suppressed, and both are on record with their reason. Di
 
 Where the spec has `retrain_when.schedule`, it also files one by the calendar.
 
-**Parameters**: `reason` (say why, for the record), `as_of` (event day up to which data is used; the newest by default),
-`key` (idempotency key: the same key gives the same answer), `source` (`api`; a `person` is not held back by the
-cool-down).
+**Parameters**: `reason` (why; goes on record with your name), `as_of` (event day up to which data is used; the newest
+by default), `key` (idempotency key: the same key gives the same answer), `source` (`api`; a `person` is not held back
+by the cool-down).
 
 **Over the API**: `POST /api/v2/dags/{name}.retrain/dagRuns` with
 `{"logical_date": null, "conf": {"reason": "label rules changed", "source": "api", "key": "ticket-7"}}`
@@ -27,7 +27,9 @@ for spec in model_specs("retrain"):
         schedule=CronTriggerTimetable(when, timezone="UTC") if (when := spec.retrain_when.schedule) else None,
         start_date=datetime(2013, 1, 1, tz="UTC"),
         params={
-            "reason": params.text("why", required=True, default="scheduled" if when else ""),
+            "reason": params.text(
+                "why; goes on record with your name", required=True, default="scheduled" if when else ""
+            ),
             "as_of": params.day("event day up to which data is used; empty: the newest"),
             "key": params.text("idempotency key; empty: this run's id", max_length=200),
             "source": Param("api", enum=["person", "api"], description="who asks"),

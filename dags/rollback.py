@@ -2,7 +2,7 @@
 
 Only a version that once was champion can come back. Ask for it when the champion does harm; a training is not needed.
 
-**Parameters**: `reason` (for the record), `to_version` (the champion before this one by default).
+**Parameters**: `reason` (why; goes on record with your name), `to_version` (the champion before this one by default).
 """
 
 from airflow.sdk import DAG
@@ -16,8 +16,9 @@ for spec in model_specs("rollback"):
     with DAG(
         **dag_arguments(spec, "rollback", __doc__),
         schedule=None,
+        allowed_run_types=["manual"],  # a person; no backfill, no other DAG
         params={
-            "reason": params.text("why", required=True),
+            "reason": params.text("why; goes on record with your name", required=True),
             "to_version": params.number("version to go back to; empty: the one before"),
         },
     ) as dag:

@@ -1,9 +1,9 @@
 """Train the candidates of {name} and put the best forward as challenger.
 
 Takes a snapshot of everything known as of a day, splits it into train | validate | judge, fits every candidate of the
-spec on train, measures it on validate, and registers the best one. The model registered is the model measured: no
-refit.
-The same inputs give the same challenger, never a second version.
+spec on train, measures and evaluates it on validate (its run in MLflow shows performance by slice, calibration,
+fairness, robustness, explanation, serving and value), and registers the best one. The model registered is the model
+measured: no refit. The same inputs give the same challenger, never a second version.
 
 Started by dispatch for a batch of retrain requests. To ask for a training, trigger `{name}.retrain` instead: a run
 started here by hand files a request of its own first.
@@ -19,6 +19,7 @@ from airflow.sdk import DAG
 from ratchet_airflow import params
 from ratchet_airflow.assets import LEDGER
 from ratchet_airflow.operators.train import (
+    EvaluateCandidateOperator,
     PutForwardChallengerOperator,
     TakeTrainingSnapshotOperator,
     TrainCandidateOperator,
@@ -35,9 +36,10 @@ for spec in model_specs("train_evaluate"):
         },
     ) as dag:
         snapshot = TakeTrainingSnapshotOperator(task_id="take_snapshot", model=spec.name)
-        candidates = TrainCandidateOperator.partial(
-            task_id="train_candidate", model=spec.name, map_index_template="{{ task.candidate }}"
-        ).expand(candidate=[candidate.name for candidate in spec.candidates])
+        names = [candidate.name for candidate in spec.candidates]
+        by_name = {"model": spec.name, "map_index_template": "{{ task.candidate }}"}
+        candidates = TrainCandidateOperator.partial(task_id="train_candidate", **by_name).expand(candidate=names)
+        evaluations = EvaluateCandidateOperator.partial(task_id="evaluate_candidate", **by_name).expand(candidate=names)
         challenger = PutForwardChallengerOperator(task_id="put_forward_challenger", model=spec.name, outlets=[LEDGER])
-        snapshot >> candidates >> challenger
+        snapshot >> candidates >> evaluations >> challenger
     globals()[dag.dag_id.replace(".", "__")] = dag

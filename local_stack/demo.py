@@ -11,35 +11,24 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from local_stack.demo_data import DATASETS, DataStages
+from local_stack.demo_state import MODEL, console
 from local_stack.environment import REPO
 from local_stack.servers import Stack, running_stack
 from ratchet.errors import RatchetError
-
-MODEL = "flight_delay"
-DATASETS = ("flights", "weather", "outcomes")
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
+from ratchet.ledger.challengers import PASSED
 
 
-class DemoError(RatchetError):
-    """A stage did not leave the state that it promises."""
-
-
-class Demo:
+class Demo(DataStages):
     """The story, a method a stage. `rows` collects what happened, for the table at the end."""
 
     def __init__(self, stack: Stack, ask: bool) -> None:
-        from ratchet.deployment import get_deployment
-
-        self.stack, self.ask = stack, ask
-        self.ratchet = get_deployment()
-        self.operator, self.approver, self.service = (stack.api(name) for name in ("operator", "approver", "service"))
-        self.run_prefix = f"demo_{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        super().__init__(stack)
+        self.ask = ask
         self.rows: list[tuple[str, float, str]] = []
 
     def play(self) -> None:
@@ -57,6 +46,8 @@ class Demo:
             ("judge against the champion, approve and promote", lambda: self.promote("2013-07-01")),
             ("roll back to the first version", lambda: self.roll_back("2013-04-01")),
             ("and to the second again, the same way", lambda: self.roll_back("2013-07-01")),
+            ("rebuild the champion and prove it: ratchet reproduce", self.reproduce_champion),
+            ("follow a prediction back: ratchet explain-prediction", self.explain_a_prediction),
             ("verify the audit chain", self.verify_chain),
         ]
         for number, (title, stage) in enumerate(stages, 1):
@@ -68,53 +59,6 @@ class Demo:
             self.rows.append((title, seconds, told))
 
     # --- stages ---------------------------------------------------------------------------------------------------
-
-    def ingest_first_quarter(self) -> str:
-        for name in (*DATASETS, "planes"):
-            self.wait(
-                f"the nightly run of {name} to find nothing new", lambda n=name: self.nightly_run_ended(n), timeout=120
-            )
-        return self.ingest("2013-01-01", "2013-03-31", planes=True)
-
-    def ingest_second_quarter(self) -> str:
-        return self.ingest("2013-04-01", "2013-06-30")
-
-    def ingest(self, first: str, last: str, *, planes: bool = False) -> str:
-        self.land(first, last)
-        spans = {name: (first, last) for name in DATASETS} | ({"planes": (first, first)} if planes else {})
-        runs = {
-            name: self.operator.trigger(
-                f"{name}.ingest_validate",
-                run_id=f"{self.run_prefix}__{first}__{last}",
-                conf={"from": span[0], "to": span[1]},
-            )["dag_run_id"]
-            for name, span in spans.items()
-        }
-        told = []
-        for name, run_id in runs.items():
-            self.operator.wait_for_run(f"{name}.ingest_validate", run_id, timeout=600)
-            result = self.operator.xcom(f"{name}.ingest_validate", run_id, "ingest_partitions")
-            told.append(f"{name}: {len(result['published'])} days published, {len(result['unchanged'])} unchanged")
-            console.print(f"      {told[-1]}")
-        for name, span in spans.items():
-            days = {partition.day for partition in self.ratchet.ledger.partitions(name, first=span[0], last=span[1])}
-            lake_days = {day for day in self.ratchet.lake.days(f"datasets/{name}") if span[0] <= day <= span[1]}
-            self.check(
-                days == lake_days and span[1] in days, f"{name}: ledger and lake hold the same days", lake_days - days
-            )
-        rows = sum(p.rows for p in self.ratchet.ledger.partitions("flights", first=first, last=last))
-        return f"{rows} flights; " + "; ".join(told)
-
-    def nightly_run_ended(self, dataset: str) -> bool:
-        """A fresh Airflow starts the schedule's newest run at once; landing waits for it, so that one run takes all."""
-        runs = self.operator.runs(f"{dataset}.ingest_validate", run_type="scheduled")
-        return bool(runs) and all(run["state"] in ("success", "failed") for run in runs)
-
-    def land(self, first: str, last: str) -> None:
-        from ratchet.upstream import land_flights
-
-        console.print(f"      landing the drops of {first} to {last}")
-        land_flights(self.ratchet.drops, first, last)
 
     def train(self, as_of: str, batch_requests: int) -> str:
         ledger = self.ratchet.ledger
@@ -156,13 +100,13 @@ class Demo:
             how = self.answer_question(challenger.version)
         verdict = ledger.verdict(MODEL, challenger.version)
         approval = ledger.approval(MODEL, challenger.version, verdict.digest)
-        self.check(verdict.verdict == "PROMOTE", "the gate said PROMOTE", verdict.verdict)
+        self.check(verdict.verdict in PASSED, "the gate let it pass", verdict.verdict)
         self.check(
             approval.answer == "Approve" and approval.responded_by == "approver", "the approver approved", approval
         )
         if how.startswith("approved"):
             self.check_champion(challenger.version)
-        return f"version {challenger.version} {how}; {self.quality(challenger.version, verdict.champion_version)}"
+        return f"version {challenger.version} {how}; {self.quality(challenger.version)}"
 
     def answer_question(self, version: int) -> str:
         dag_id = f"{MODEL}.promote"
@@ -170,7 +114,7 @@ class Demo:
         verdict = self.ratchet.ledger.verdict(MODEL, version)
         for check in verdict.checks:
             console.print(f"      {'passed' if check['passed'] else 'FAILED'} {check['name']}: {check['reason']}")
-        self.check(verdict.verdict == "PROMOTE", "the gate says PROMOTE", verdict.verdict)
+        self.check(verdict.verdict in PASSED, "the gate lets it pass", verdict.verdict)
         question = self.wait("the question to the approver", lambda: self.open_question(version), timeout=120)
         run_id, task = question["task_instance"]["dag_run_id"], question["task_instance"]["task_id"]
         page = f"{self.stack.airflow_url}/dags/{dag_id}/runs/{run_id}/tasks/{task}/required_actions"
@@ -183,26 +127,6 @@ class Demo:
             self.approver.answer(dag_id, run_id, task, "Approve")
         self.operator.wait_for_run(dag_id, run_id, timeout=24 * 3600 if self.ask else 300)
         return "approved " + ("in the UI" if self.ask else "over the REST API") + " by approver"
-
-    def backfill_april(self) -> str:
-        self.land("2013-04-01", "2013-04-03")
-        made = [name for name in DATASETS if len(self.backfill_runs(name)) < 3]  # Airflow runs a day's backfill once
-        for name in made:  # one at a time: Airflow on SQLite may roll a backfill back when several are made at once
-            dag_id = f"{name}.ingest_validate"
-            backfill = self.operator.create_backfill(dag_id, "2013-04-01", "2013-04-03T23:59:59Z")
-            self.operator.wait_for_backfill(dag_id, backfill["id"], timeout=300)
-        for name in DATASETS:
-            runs = self.backfill_runs(name)
-            self.check(len(runs) == 3, f"three successful backfill runs of {name}", runs)
-        for name in DATASETS:
-            days = [p.day for p in self.ratchet.ledger.partitions(name, first="2013-04-01", last="2013-04-03")]
-            self.check(len(days) == 3, f"three days of {name} in the ledger", days)
-        when = "" if made else "by an earlier demo on this state, "
-        return f"{when}3 runs for each of " + ", ".join(DATASETS)
-
-    def backfill_runs(self, dataset: str) -> list[str]:
-        runs = self.operator.runs(f"{dataset}.ingest_validate", run_type="backfill", state="success")
-        return [run["dag_run_id"] for run in runs if "2013-04-01" <= run["logical_date"] < "2013-04-04"]
 
     def wait_scored(self, first: str, last: str) -> str:
         ledger = self.ratchet.ledger
@@ -259,73 +183,30 @@ class Demo:
         self.check_champion(version)
         return f"version {version} is champion again (run {run['dag_run_id']})"
 
+    def reproduce_champion(self) -> str:
+        champion = self.ratchet.ledger.champion(MODEL)
+        told = self.ratchet_says("reproduce", MODEL)
+        self.check(told["version"] == champion.version and told["proven"], "the champion is proven", told)
+        rebuilt = told["rebuilt"]
+        how = "to the last bit" if rebuilt["to_the_last_bit"] else f"within {rebuilt['difference']:.1g}"
+        return f"version {told['version']} fitted anew gives the same scores {how}"
+
+    def explain_a_prediction(self) -> str:
+        day = max(self.ratchet.ledger.scored_days(MODEL))
+        prediction = self.ratchet.lake.read(f"predictions/{MODEL}", day, day)["prediction_id"].iloc[0]
+        told = self.ratchet_says("explain-prediction", prediction)
+        version, approval = told["version"], told["approval"]
+        self.check(bool(told["inputs"]) and all(drop["sha256"] for drop in told["inputs"]), "its drops are known", told)
+        self.check(approval["by"] == "approver", "the person who approved is known", approval)
+        return (
+            f"{prediction}: version {version['version']} (snapshot {version['snapshot'][:12]}), "
+            f"{len(told['inputs'])} drops, gate {told['gate']['verdict']}, approved by {approval['by']}"
+        )
+
     def verify_chain(self) -> str:
         report = self.ratchet.ledger.verify()
         self.check(report.ok, "the audit chain verifies", report.reason)
         return f"{report.entries} entries"
-
-    # --- looking at the state -------------------------------------------------------------------------------------
-
-    def check_champion(self, version: int) -> None:
-        champion = self.ratchet.ledger.champion(MODEL)
-        self.check(
-            champion is not None and champion.version == version,
-            f"version {version} is champion in the ledger",
-            champion,
-        )
-        alias = self.ratchet.registry.alias_version(MODEL, "champion")
-        self.check(alias == version, "MLflow's alias says the same", alias)
-
-    def challenger_as_of(self, as_of: str):
-        return next((c for c in self.ratchet.ledger.challengers(MODEL) if c.as_of == as_of), None)
-
-    def judged(self, version: int) -> bool:
-        return any(c.version == version and c.status != "registered" for c in self.ratchet.ledger.challengers(MODEL))
-
-    def open_question(self, version: int) -> dict | None:
-        for question in self.approver.hitl_details(f"{MODEL}.promote", open_only=True):
-            run = self.approver.run(f"{MODEL}.promote", question["task_instance"]["dag_run_id"])
-            if run["conf"].get("version") == version:
-                return question
-        return None
-
-    def scoring_due(self) -> bool:
-        from ratchet.workflow.scoring import due_days
-
-        return bool(due_days(self.ratchet, self.ratchet.model(MODEL)))
-
-    def quality(self, version: int, champion: int | None) -> str:
-        """AUC of the new version and the one before on the judge window, with intervals over days."""
-        from ratchet.statistics import clustered_auc
-        from ratchet.workflow.promotion import judge_frame
-
-        judged = judge_frame(self.ratchet, MODEL, version, against=champion)
-        told = []
-        for name, column in ((f"version {version}", "challenger_score"), (f"version {champion}", "champion_score")):
-            if column in judged:
-                auc = clustered_auc(judged["label"], judged[column], judged["day"])
-                told.append(f"AUC of {name} {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})")
-        return ", ".join(told)
-
-    def wait(self, what: str, ready: Callable, *, timeout: float):
-        """The first true answer of `ready`, asked every half second, with a sign of life every fifteen."""
-        started = told = time.monotonic()
-        while not (answer := ready()):
-            now = time.monotonic()
-            self.stack.check_alive()
-            if now - started > timeout:
-                raise DemoError(
-                    f"waited {timeout:.0f} s for {what}", hint=f"look at the runs in {self.stack.airflow_url}"
-                )
-            if now - told > 15:
-                console.print(f"      waiting for {what} ({now - started:.0f} s)")
-                told = now
-            time.sleep(0.5)
-        return answer
-
-    def check(self, holds: bool, what: str, seen: object) -> None:
-        if not holds:
-            raise DemoError(f"not so: {what}", seen=seen, hint=f"look at {self.stack.airflow_url} and `ratchet status`")
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -366,7 +247,7 @@ def main(argv: list[str] | None = None) -> int:
             dags = [f"{name}.ingest_validate" for name in (*DATASETS, "planes")]
             dags += [
                 f"{MODEL}.{kind}"
-                for kind in ("retrain", "train_evaluate", "promote", "rollback", "score", "check_drift")
+                for kind in ("retrain", "train_evaluate", "promote", "rollback", "score", "check_drift", "reproduce")
             ]
             stack.api("operator").wait_for_dags([*dags, "ratchet.dispatch"])
             demo = Demo(stack, options.ask)

@@ -95,8 +95,12 @@ class Deployment:
     def source_digest(self, spec: ModelSpec) -> str:
         """The identity of the code that makes a model: the library and the packages of the spec's functions, as they
         are imported from, wherever that is."""
+        return source_digest(*self.source_packages(spec))
+
+    def source_packages(self, spec: ModelSpec) -> list[str]:
+        """The library, and the top packages of the spec's functions."""
         functions = (spec.feature_function, spec.label_function)
-        return source_digest("ratchet", *(name.split(":")[0].split(".")[0] for name in functions))
+        return ["ratchet", *(name.split(":")[0].split(".")[0] for name in functions)]
 
     @cached_property
     def lock_digest(self) -> str:

@@ -35,19 +35,23 @@ def source_digest(*packages: str) -> str:
 
     Imports none of them. Raises SpecError for one that is not there.
     """
-    parts = {}
-    for name in sorted(set(packages)):
-        found = find_spec(name)
-        if found is None or not (found.submodule_search_locations or found.origin):
-            raise SpecError(
-                f"no package {name!r}", expected="an importable package", hint="install it, or mend the spec"
-            )
-        roots = [Path(root) for root in found.submodule_search_locations or [Path(found.origin).parent]]
-        pattern = "**/*.py" if found.submodule_search_locations else Path(found.origin).name
-        parts[name] = [
-            (str(path.relative_to(root)), file_digest(path)) for root in roots for path in sorted(root.glob(pattern))
-        ]
-    return digest_of(parts)
+    return digest_of(
+        {
+            name: [(path.relative_to(root).as_posix(), file_digest(path)) for root, path in source_files(name)]
+            for name in sorted(set(packages))
+        }
+    )
+
+
+def source_files(package: str) -> list[tuple[Path, Path]]:
+    """The Python files of a package or module, each after the folder that it is counted from. Raises SpecError."""
+    found = find_spec(package)
+    if found is None or not (found.submodule_search_locations or found.origin):
+        expected = "an importable package"
+        raise SpecError(f"no package {package!r}", expected=expected, hint="install it, or mend the spec")
+    roots = [Path(root) for root in found.submodule_search_locations or [Path(found.origin).parent]]
+    pattern = "**/*.py" if found.submodule_search_locations else Path(found.origin).name
+    return [(root, path) for root in roots for path in sorted(root.glob(pattern))]
 
 
 def frame_digest(frame: pd.DataFrame, *, ordered: bool = False) -> str:

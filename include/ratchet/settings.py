@@ -23,6 +23,7 @@ class Settings:
     ledger_head_file: Path
     mlflow_tracking_uri: str
     storage: str | None = field(default=None, repr=False)  # None: `var`. Some put credentials into addresses
+    other_model_versions: str = "refuse"  # or "warn": of models that another minor version of scikit-learn saved
 
     @property
     def dataset_specs(self) -> Path:
@@ -54,4 +55,5 @@ def get_settings() -> Settings:
         ledger_head_file=Path(os.environ.get("RATCHET_LEDGER_HEAD_FILE") or var / "secrets" / "ledger.head"),
         mlflow_tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{var / 'mlflow' / 'mlflow.db'}",
         storage=os.environ.get("RATCHET_STORAGE") or None,
+        other_model_versions=os.environ.get("RATCHET_OTHER_MODEL_VERSIONS") or "refuse",
     )

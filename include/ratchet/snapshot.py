@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
 
 from ratchet.days import days_between, shift_day
 from ratchet.digests import frame_digest
@@ -160,14 +161,19 @@ def load_snapshot(root: Storage | Path, model: str, digest: str) -> Snapshot:
     storage, folder = open_storage(root), _folder(model, digest)
     try:
         manifest = storage.read(f"{folder}/{_MANIFEST}", _MAX_BYTES)
-        frame = pd.read_parquet(io.BytesIO(storage.read(f"{folder}/{_FRAME}", _MAX_BYTES)))
+        saved = storage.read(f"{folder}/{_FRAME}", _MAX_BYTES)
     except NotStoredError as error:
         raise UnknownNameError(
             f"no snapshot {digest[:12]} of {model}",
             where=storage.address(folder),
             hint="take it again: run train_evaluate as of that day",
         ) from error
-    if (seen := frame_digest(frame)) != digest:
+    try:
+        frame = pd.read_parquet(io.BytesIO(saved))
+        seen = frame_digest(frame)
+    except (pa.ArrowException, OSError, TypeError, ValueError) as error:  # other bytes, or other columns
+        frame, seen = pd.DataFrame(), f"{type(error).__name__}: {error}"[:200]
+    if seen != digest:
         raise ParameterError(
             "a snapshot that isn't what its name says",
             seen=seen,

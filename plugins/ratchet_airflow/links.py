@@ -36,4 +36,10 @@ class DriftReportLink(ResultLink):
     field = "report"
 
 
-LINKS = (MlflowLink, DataDocsLink, DriftReportLink)
+@attrs.define()
+class ModelCardLink(ResultLink):
+    name = "Model card"
+    field = "card"
+
+
+LINKS = (MlflowLink, ModelCardLink, DataDocsLink, DriftReportLink)

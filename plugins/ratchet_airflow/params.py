@@ -1,7 +1,7 @@
 """Run input: Params with a schema for the form and the API, and the checks that a schema does not make.
 
-Airflow accepts unknown conf keys, and its `pattern` lets a trailing newline through; so the first task of every DAG
-checks again (`checked_params`), before anything is read or written.
+Airflow accepts unknown conf keys; so the first task of every DAG checks again (`checked_params`), before anything is
+read or written.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from airflow.sdk import Param
 
 from ratchet.errors import ParameterError
 
-DAY = r"^\d{4}-\d{2}-\d{2}$"
-
 
 def day(description: str) -> Param:
-    """An optional event day."""
-    return Param(None, type=["null", "string"], pattern=DAY, description=description)
+    """An optional event day, YYYY-MM-DD; a calendar in the form."""
+    return Param(None, type=["null", "string"], format="date", description=description)
 
 
 def text(description: str, *, required: bool = False, default: str = "", max_length: int = 2000) -> Param:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from airflow.sdk import get_parsing_context
+from airflow.sdk.configuration import conf
 
 from ratchet.deployment import Deployment, get_deployment
 from ratchet.specs import DatasetSpec, ModelSpec
@@ -47,6 +48,18 @@ def dag_arguments(spec: DatasetSpec | ModelSpec, kind: str, runbook: str) -> dic
         "catchup": False,
         "max_active_runs": 1,
     }
+
+
+def assigned_users(spec: ModelSpec) -> list[dict[str, str]]:
+    """The approvers, as an approval task names those whom Airflow lets answer.
+
+    SimpleAuthManager knows users by their names. Others (FAB) know them by numbers that a spec can't know: there
+    Airflow lets any user answer who may edit the task, and it is the promotion that asks the ledger for the name of an
+    approver, as it does everywhere.
+    """
+    if not conf.get("core", "auth_manager").endswith(".SimpleAuthManager"):
+        return []
+    return [{"id": name, "name": name} for name in spec.approval.approvers]
 
 
 def _wanted(dag_id: str) -> bool:

@@ -27,6 +27,7 @@ print("DESCRIBED" + json.dumps({
             "doc": dag.doc_md,
             "tags": sorted(dag.tags),
             "schedule": getattr(dag.timetable, "expression", None),
+            "run_types": sorted(kind.value for kind in dag.allowed_run_types or []),
             "tasks": {
                 task.task_id: {
                     "ancestors": sorted(task.get_flat_relative_ids(upstream=True)),
@@ -35,6 +36,8 @@ print("DESCRIBED" + json.dumps({
                     "trigger_rule": getattr(task.trigger_rule, "value", task.trigger_rule),
                     "owner": task.owner,
                     "defaults": getattr(task, "defaults", None),
+                    "times_out": getattr(task, "response_timeout", None) is not None,
+                    "broken_glass": getattr(task, "broken_glass", None),
                 }
                 for task in dag.tasks
             },
@@ -78,7 +81,7 @@ def test_every_dag_of_the_design_is_there_and_imports(described):
     assert described["errors"] == {}
     datasets = [path.stem for path in (REPO / "include" / "datasets").glob("*.yaml")]
     models = [path.stem for path in (REPO / "include" / "models").glob("*.yaml")]
-    kinds = ("retrain", "train_evaluate", "promote", "rollback", "score", "check_drift")
+    kinds = ("retrain", "train_evaluate", "promote", "break_glass", "rollback", "reproduce", "score", "check_drift")
     wanted = {f"{name}.{kind}" for name in datasets for kind in ("ingest_validate", "readmit")}
     wanted |= {f"{name}.{kind}" for name in models for kind in kinds}
     assert set(described["dags"]) == wanted | {"ratchet.dispatch", "ratchet.upkeep"}
@@ -88,40 +91,62 @@ def test_parsing_loads_no_heavy_library(described):
     assert described["heavy"] == []
 
 
-def test_promotion_is_always_behind_gate_and_approval(described):
-    promoting = [
-        task
-        for dag in described["dags"].values()
-        for task in dag["tasks"].values()
-        if task["type"] == "PromoteChallengerOperator"
-    ]
-    assert promoting
-    for task in promoting:
-        assert {"judge_challenger", "approve_promotion"} <= set(task["ancestors"])
-        assert task["trigger_rule"] == "all_success"
+def tasks_of(described, type_: str) -> list[tuple[dict, dict]]:
+    """(DAG, task) of every task of that operator."""
+    dags = described["dags"].values()
+    return [(dag, task) for dag in dags for task in dag["tasks"].values() if task["type"] == type_]
 
 
-def test_an_approval_has_no_default_answer_and_no_second_try(described):
-    approvals = [
-        task
-        for dag in described["dags"].values()
-        for task in dag["tasks"].values()
-        if task["type"] == "ApprovePromotionOperator"
-    ]
-    assert approvals
-    for task in approvals:
-        assert task["retries"] == 0
-        assert task["defaults"] is None
+def ancestor_types(dag, task) -> set[str]:
+    return {dag["tasks"][name]["type"] for name in task["ancestors"]}
 
 
-def test_only_promote_and_rollback_hold_the_tasks_that_move_the_champion(described):
-    movers = {"PromoteChallengerOperator", "RollbackChampionOperator"}
-    found = {
-        dag_id.split(".")[1]
-        for dag_id, dag in described["dags"].items()
-        if movers & {task["type"] for task in dag["tasks"].values()}
+def test_promotion_is_always_behind_an_approval_and_a_basis_for_it(described):
+    """A promotion by the gate comes after its judgement, one round the gate after the demand; each after a person."""
+    promoting = tasks_of(described, "PromoteChallengerOperator")
+    assert {task["broken_glass"] for _, task in promoting} == {True, False}
+    for dag, task in promoting:
+        basis = "BreakGlassOperator" if task["broken_glass"] else "JudgeChallengerOperator"
+        assert ancestor_types(dag, task) == {basis, "ApprovePromotionOperator"}
+        around = [dag["tasks"][name] for name in task["ancestors"]] + [task]
+        assert {one["trigger_rule"] for one in around} == {"all_success"}
+
+
+def test_an_approval_has_no_default_answer_no_second_try_and_an_end(described):
+    approvals = tasks_of(described, "ApprovePromotionOperator")
+    assert len(approvals) == len(tasks_of(described, "PromoteChallengerOperator"))
+    for dag, task in approvals:
+        assert (task["retries"], task["defaults"], task["times_out"]) == (0, None, True)
+        basis = "BreakGlassOperator" if task["broken_glass"] else "JudgeChallengerOperator"
+        assert ancestor_types(dag, task) == {basis}
+
+
+MOVERS = {"PromoteChallengerOperator", "RollbackChampionOperator"}
+
+
+def moving_dags(described) -> dict[str, dict]:
+    """The DAGs that hold a task which moves the champion, by kind."""
+    dags = described["dags"].items()
+    return {
+        dag_id.split(".")[1]: dag for dag_id, dag in dags if MOVERS & {task["type"] for task in dag["tasks"].values()}
     }
-    assert found == {"promote", "rollback"}
+
+
+def test_only_promote_break_glass_and_rollback_hold_the_tasks_that_move_the_champion(described):
+    assert set(moving_dags(described)) == {"promote", "break_glass", "rollback"}
+
+
+def test_c4_no_backfill_schedule_or_asset_can_start_a_dag_that_moves_the_champion(described):
+    for kind, dag in moving_dags(described).items():
+        dispatched = ["operator_triggered"] if kind == "promote" else []
+        assert dag["run_types"] == ["manual", *dispatched], kind
+        assert dag["schedule"] is None, kind
+
+
+def test_no_challenger_is_put_forward_before_every_candidate_was_evaluated(described):
+    ((dag, task),) = tasks_of(described, "PutForwardChallengerOperator")
+    assert {"TrainCandidateOperator", "EvaluateCandidateOperator"} <= ancestor_types(dag, task)
+    assert task["trigger_rule"] == "all_success"
 
 
 def test_every_dag_has_a_runbook_an_owner_and_tags(described):
@@ -144,25 +169,24 @@ def test_a_spec_may_ask_for_retraining_by_the_calendar(tmp_path, described):
     assert seen["dags"]["flight_delay.retrain"]["schedule"] == "0 5 1 * *"
 
 
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [
-        ("datasets/broken.yaml", "description: no columns\n"),
-        ("datasets/unreadable.yaml", "key: [a\n"),
-        ("models/lonely.yaml", "description: a model of nothing\nunknown_key: 1\n"),
-        (
-            "datasets/sometimes.yaml",
-            "{description: d, owner: o, time_zone: UTC, starts: '2013-01-01', schedule: every day, key: [a], "
-            "columns: {a: string}}\n",
-        ),
-    ],
-)
-def test_a_wrong_spec_hurts_nobody_else(tmp_path, described, file, text):
+WRONG_SPECS = {
+    "datasets/broken.yaml": "description: no columns\n",
+    "datasets/unreadable.yaml": "key: [a\n",
+    "datasets/sometimes.yaml": (
+        "{description: d, owner: o, time_zone: UTC, starts: '2013-01-01', schedule: every day, key: [a], "
+        "columns: {a: string}}\n"
+    ),
+    "models/lonely.yaml": "description: a model of nothing\nunknown_key: 1\n",
+}
+
+
+def test_wrong_specs_are_listed_together_and_hurt_nobody_else(tmp_path, described):
     home = tmp_path / "home"
     shutil.copytree(REPO / "include", home / "include", ignore=shutil.ignore_patterns("__pycache__"))
-    (home / "include" / file).write_text(text, "utf-8")
+    for file, text in WRONG_SPECS.items():
+        (home / "include" / file).write_text(text, "utf-8")
     seen = describe(home, tmp_path)
     assert set(seen["dags"]) == set(described["dags"])
     ((path, error),) = seen["errors"].items()
     assert path.endswith("spec_errors.py")
-    assert Path(file).name in error
+    assert [file for file in WRONG_SPECS if Path(file).name not in error] == []

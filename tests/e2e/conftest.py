@@ -1,29 +1,50 @@
 """A live Airflow and MLflow of the tests' own, on a small slice: ports, folders and specs apart from any `make up`.
 
-It stands for one module and no longer: its environment must not reach other tests.
+It stands for one module and no longer: its environment must not reach other tests. A module may say `SPEC` (changes of
+the model's spec), `VARIABLES` (of Airflow's environment) and `MORE_DAGS` ({file name: text}, beside those of dags/).
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 import pytest
-from small_loop import REPO, make_home
+from live_loop import MADE_DAGS, make_fab_accounts
+from small_loop import MODEL, REPO, SMALL, make_home
 
 from local_stack.servers import Stack, running_stack
 
-SMALL = {"first_windows": {"validate_days": 5, "judge_days": 14}, "windows": {"validate_days": 5, "judge_days": 28}}
+MONTH = {
+    "problem": SMALL["problem"],
+    "first_windows": {"validate_days": 5, "judge_days": 14},
+    "windows": {"validate_days": 5, "judge_days": 28},
+}
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory) -> Stack:
-    home = make_home(tmp_path_factory.mktemp("home"), **SMALL)
-    extra = {"RATCHET_FAILPOINT_FILE": str(home / "failpoint")}
-    with running_stack(
-        tmp_path_factory.mktemp("var"), home=home, dags=REPO / "dags", plugins=REPO / "plugins", extra=extra
-    ) as running:
-        running.api("admin").wait_for_dags(["ratchet.dispatch", "flights.ingest_validate", "flight_delay.score"])
+def stack(request, tmp_path_factory) -> Stack:
+    of_module = vars(request.module)
+    home = make_home(tmp_path_factory.mktemp("home"), **of_module.get("SPEC", MONTH))
+    dags = dags_with(tmp_path_factory.mktemp("dags"), of_module.get("MORE_DAGS", {}))
+    extra = {"RATCHET_FAILPOINT_FILE": str(home / "failpoint"), **of_module.get("VARIABLES", {})}
+    var = tmp_path_factory.mktemp("var")
+    with running_stack(var, home=home, dags=dags, plugins=REPO / "plugins", extra=extra) as running:
+        if "fab" in extra.get("AIRFLOW__CORE__AUTH_MANAGER", ""):
+            make_fab_accounts(running)
+        running.api("admin").wait_for_dags(MADE_DAGS)
         yield running
+
+
+def dags_with(folder: Path, more: dict[str, str]) -> Path:
+    """The project's DAG folder, or a copy of it with more files."""
+    if not more:
+        return REPO / "dags"
+    shutil.copytree(REPO / "dags", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, text in more.items():
+        (folder / name).write_text(text, "utf-8")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +74,21 @@ def operator(stack):
 def approver(stack):
     with stack.api("approver") as api:
         yield api
+
+
+@pytest.fixture(scope="module")
+def service(stack):
+    with stack.api("service") as api:
+        yield api
+
+
+@pytest.fixture
+def unmoved(ratchet):
+    """The champion, all its moves and MLflow's alias are after the test what they were before."""
+
+    def standing() -> tuple:
+        return ratchet.ledger.champion_history(MODEL), ratchet.registry.alias_version(MODEL, "champion")
+
+    before = standing()
+    yield
+    assert standing() == before

@@ -3,12 +3,16 @@
 A stage is a folder with a RATCHET_HOME (`home`) and its run-time state (`var`): drops, lake, ledger on SQLite, MLflow
 on SQLite. `taken_in`: 30 days published. `trained`: a first challenger registered, a weak one. `reigning`: it is
 champion, and has scored the last two weeks. `succeeded`: version 2, the best of the shipped candidates, has taken over.
+
+What concerns landing zone and lake is tested on a folder and on S3, in one of two ways: `storage` is an empty one;
+`copy_in_storage` is a stage that has been moved there.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -85,6 +89,35 @@ def copy_of(tmp_path):
 
 
 @pytest.fixture
+def copy_in_storage(copy_of, storage, move_in):
+    """As `copy_of`, with landing zone and lake in `storage`, by the one setting that says where they are."""
+
+    def copy(stage: Path) -> Deployment:
+        settings = replace(copy_of(stage).settings, storage=storage.address())
+        for zone in ("landing", "lake"):
+            move_in(settings.var / zone)
+        return Deployment(settings)
+
+    return copy
+
+
+@pytest.fixture
+def move_in(storage, request):
+    """Moves a folder, a landing zone or a lake, into `storage`, where it has the same name."""
+
+    def move(folder: Path) -> None:
+        address = storage.address(folder.name)
+        if address.startswith("s3://"):
+            request.getfixturevalue("s3_server").upload(folder, address)
+            shutil.rmtree(folder)
+        else:
+            Path(address).parent.mkdir(exist_ok=True)
+            folder.rename(address)
+
+    return move
+
+
+@pytest.fixture
 def as_environment(monkeypatch):
     """Makes a deployment the one that this process's environment describes, as it is for the CLI and for operators."""
     from ratchet.settings import get_settings
@@ -92,6 +125,7 @@ def as_environment(monkeypatch):
     def describe(deployment: Deployment) -> Deployment:
         monkeypatch.setenv("RATCHET_HOME", str(deployment.settings.home))
         monkeypatch.setenv("RATCHET_VAR", str(deployment.settings.var))
+        monkeypatch.setenv("RATCHET_STORAGE", deployment.settings.storage or "")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", deployment.settings.mlflow_tracking_uri)  # MLflow sets it, too
         get_settings.cache_clear()
         return deployment
@@ -110,14 +144,28 @@ def s3_server() -> Iterator[S3Server]:
 @pytest.fixture
 def s3_address(s3_server, monkeypatch) -> str:
     """A fresh prefix of the server's bucket, with the credentials for it in the environment."""
-    for name, value in s3_server.environment.items():
-        monkeypatch.setenv(name, value)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    _set_credentials(s3_server, monkeypatch)
     return f"s3://{BUCKET}/{uuid4().hex}"
+
+
+def _set_credentials(server: S3Server, environment: pytest.MonkeyPatch) -> None:
+    for name, value in server.environment.items():
+        environment.setenv(name, value)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        environment.setenv(name, "/dev/null")
+    environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    environment.delenv("AWS_SESSION_TOKEN", raising=False)
+    environment.delenv("AWS_PROFILE", raising=False)
+
+
+@pytest.fixture(scope="session")
+def bucket(s3_server) -> Storage:
+    """The server's bucket, with one client for all tests: to make one takes longer than most of them."""
+    bucket = open_storage(f"s3://{BUCKET}")
+    with pytest.MonkeyPatch.context() as environment:
+        _set_credentials(s3_server, environment)
+        assert bucket.look("up")  # asked now, while the credentials are right: a test may spoil them
+    return bucket
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -125,4 +173,5 @@ def storage(request, tmp_path) -> Storage:
     """An empty storage: a folder, and then a prefix of a real S3 server."""
     if request.param == "local":
         return open_storage(tmp_path / "storage")
-    return open_storage(request.getfixturevalue("s3_address"))
+    address = request.getfixturevalue("s3_address")
+    return request.getfixturevalue("bucket").below(address.rpartition("/")[2])

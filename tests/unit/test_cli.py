@@ -8,12 +8,15 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import mlflow
 import pytest
 from small_loop import FIRST_AS_OF, MODEL, deployment_in, make_home
 
 from ratchet import cli
+from ratchet.delivery import delivery
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def test_status_shows_what_stands_and_what_is_due(ratchet, copy_of, as_environme
         "2013-01-30",
         "1 (champion)",
         "version 1, epoch 1",
-        "PROMOTE",
+        "NO_BASELINE",
         "scored days: 14",
         "due: nothing",
     ]
@@ -77,9 +80,111 @@ def test_status_shows_what_stands_and_what_is_due(ratchet, copy_of, as_environme
     assert "broken.yaml" in out and "[type=missing" in out
 
 
+@pytest.fixture
+def champion(copy_of, as_environment, reigning):
+    return as_environment(copy_of(reigning))
+
+
+def a_prediction(deployment) -> str:
+    return deployment.lake.read(f"predictions/{MODEL}", "2013-01-20", "2013-01-20")["prediction_id"].iloc[0]
+
+
+def test_the_champion_is_reproduced_in_the_users_name(ratchet, champion, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "auditor")
+    code, out, _ = ratchet("reproduce", MODEL)
+    told = json.loads(out)
+    assert (code, told["version"], told["proven"]) == (0, 1, True)
+    assert told["rebuilt"]["to_the_last_bit"] and told["registered"]["to_the_last_bit"]
+    (event,) = [one for one in champion.ledger.events() if one.kind == "version_reproduced"]
+    assert (event.actor, event.payload) == ("auditor", told)
+
+
+def test_a_version_that_is_not_reproduced_ends_with_1(ratchet, champion):
+    shutil.rmtree(champion.settings.var / "recipes")
+    code, out, err = ratchet("reproduce", MODEL, "1")
+    assert (code, out) == (1, "") and err.startswith("error: a recipe that was not kept") and "Traceback" not in err
+
+
+def test_there_is_no_champion_to_reproduce(ratchet, world):
+    code, _, err = ratchet("reproduce", MODEL)
+    assert code == 1 and f"{MODEL} has no champion" in err and "name a version" in err
+
+
+def test_a_prediction_is_explained(ratchet, champion):
+    prediction = a_prediction(champion)
+    code, out, _ = ratchet("explain-prediction", prediction)
+    told = json.loads(out)
+    assert code == 0 and told["prediction"]["prediction_id"] == prediction
+    assert list(told) == ["prediction", "scoring", "inputs", "version", "gate", "approval", "champion"]
+    assert (told["version"]["version"], told["approval"]["by"]) == (1, "approver")
+    drops = {drop["sha256"] for drop in told["inputs"]}
+    assert champion.drops.find("flights", "2013-01-20").sha256 in drops
+
+
+def test_delivery_figures_for_people_and_for_machines(ratchet, champion):
+    ratchet_said = delivery(champion.ledger, MODEL).as_dict()
+    code, out, _ = ratchet("metrics", MODEL, "--as", "json")
+    assert (code, json.loads(out)) == (0, {MODEL: ratchet_said})
+    assert ratchet_said["promotions"] == 1 and ratchet_said["data_to_production"] > 0
+    code, out, _ = ratchet("metrics")
+    shown = {cells[1].strip(): cells[2].strip() for line in out.splitlines() if len(cells := line.split("│")) == 4}
+    assert code == 0 and MODEL in out
+    (month,) = ratchet_said["promotions_per_month"]
+    assert shown == {
+        "promotions": "1",
+        "broken glass": "0",
+        "rollbacks": "0",
+        "promotions per month": f"{month}: 1",
+        "failed share": "0%",
+        "data to production": f"{ratchet_said['data_to_production']:g} hours",
+        "drift to promotion": "none yet",
+        "time to roll back": "none yet",
+    }
+
+
+def test_the_record_is_exported_line_by_line(ratchet, champion, tmp_path):
+    code, out, _ = ratchet("audit", "export")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and [event["seq"] for event in events] == list(range(1, len(champion.ledger.events()) + 1))
+    assert [event["prev_hash"] for event in events[1:]] == [event["hash"] for event in events[:-1]]
+    kinds = {event["kind"] for event in events}
+    assert {"partition_published", "verdict_recorded", "champion_promoted"} <= kinds
+    for event in events:
+        assert set(event) == {"seq", "at", "kind", "actor", "subject", "payload", "prev_hash", "hash"}
+        assert datetime.fromisoformat(event["at"]).utcoffset() == timedelta(0) and event["actor"]
+    code, out, _ = ratchet("audit", "export", "--out", str(tmp_path / "audit.jsonl"), "--subject", f"models/{MODEL}")
+    written = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text("utf-8").splitlines()]
+    assert (code, out) == (0, "")
+    assert written == [event for event in events if event["subject"].startswith(f"models/{MODEL}")] != []
+
+
+def test_a_model_card_is_made_again_and_its_address_printed(ratchet, champion):
+    filed = champion.ledger.card_url(MODEL, 1)
+    code, out, _ = ratchet("card", MODEL, "1")
+    assert (code, out.strip()) == (0, filed)
+    spec = champion.settings.model_specs / f"{MODEL}.yaml"
+    spec.write_text(spec.read_text("utf-8").replace("owner:", "owner: the night shift #"), "utf-8")
+    code, out, _ = ratchet("card", MODEL, "1")
+    assert code == 0 and out.strip() == champion.ledger.card_url(MODEL, 1) != filed
+    folder = mlflow.artifacts.download_artifacts(out.strip(), tracking_uri=champion.settings.mlflow_tracking_uri)
+    page = Path(folder).read_text("utf-8")
+    version = champion.ledger.challenger(MODEL, 1)
+    digests = [version.model_digest, version.snapshot, *(version.manifest[f"{of}_digest"] for of in ("source", "lock"))]
+    facts = [*digests, f"{version.metrics['threshold']:.4g}", "max_iter 5", "2013-01-07", "approver", "the night shift"]
+    assert [fact for fact in facts if fact not in page] == [] and "Evaluation: judge" in page
+    assert page.index("<td>train<") < page.index("<td>validate<") < page.index("<td>judge<")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["reproduce", "train_delay"], ["'train_delay'", MODEL]),
+        (["reproduce", MODEL, "7"], [f"{MODEL}", "7"]),
+        (["explain-prediction", f"{MODEL}/2013-01-20/0123456789abcdef"], ["no prediction", "prediction_id"]),
+        (["explain-prediction", "flight 1 of today"], ["not a prediction's id", "flight 1 of today"]),
+        (["metrics", "train_delay"], ["'train_delay'", MODEL]),
+        (["card", "train_delay", "1"], ["'train_delay'", MODEL]),
+        (["card", MODEL, "7"], [f"{MODEL}", "7"]),
         (["land", "trains", "--from", "2013-01-01", "--to", "2013-01-01"], ["'trains'", "flights"]),
         (["land", "flights", "--from", "2013-01-02", "--to", "2013-01-01"], ["backwards", "2013-01-02"]),
         (["land", "flights", "--from", "2014-01-01", "--to", "2014-01-01"], ["2014-01-01", "2013"]),
@@ -97,6 +202,13 @@ def test_an_error_names_the_thing_and_ends_with_what_to_do(ratchet, world, argum
     assert err.startswith("error: ") and "Traceback" not in err
     assert all(word in err for word in told) and err.splitlines()[-1].startswith("  do: ")
     assert len(world.ledger.events()) == before
+
+
+def test_upkeep_says_what_its_choices_do(ratchet, world):
+    code, out, _ = ratchet("upkeep", "--help")
+    told = " ".join(out.replace("│", " ").split())
+    assert code == 0 and "days that old versions of tables stay readable" in told
+    assert "say what would be cleared, and change nothing" in told
 
 
 @pytest.mark.parametrize("arguments", [["retrain", MODEL], ["ingest"], ["audit", "verify", "--as", "xml"], ["promote"]])

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local_stack import airflow_api
+from local_stack import airflow_http
 from local_stack.airflow_api import AirflowApi
 from local_stack.api_server import OneWriter
 from local_stack.environment import ONE_THREAD, REPO, TELEMETRY_OFF, build_environment
@@ -331,7 +331,7 @@ BACKFILL_LOCKED = {"detail": "Database is locked. Backfill creation is not suppo
 @pytest.fixture
 def unlucky(monkeypatch):
     """A client whose server gives the replies of a list, and then 200; and the requests it got."""
-    monkeypatch.setattr(airflow_api.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(airflow_http.time, "sleep", lambda seconds: None)
     replies, requests = [], []
 
     def answer(request):
@@ -371,7 +371,7 @@ def test_a_run_whose_trigger_was_kept_all_the_same_is_found(unlucky):
 
 def test_asking_again_has_an_end_and_is_for_the_database_alone(unlucky):
     api, replies, requests = unlucky
-    tries = 1 + len(airflow_api.DATABASE_PAUSES)
+    tries = 1 + len(airflow_http.DATABASE_PAUSES)
     replies += [(500, LOCKED)] * tries
     with pytest.raises(StackError, match="Database error"):
         api.run("d", "a")

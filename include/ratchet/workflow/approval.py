@@ -193,10 +193,14 @@ def _alarm(glass: BrokenGlass) -> list[str]:
     ]
 
 
+_FIRST = ("success", "better_than_champion", "plausible")  # after what failed
+
+
 def _checks_table(verdict: Verdict | None) -> list[str]:
     if verdict is None:
         return ["The gate has not judged it."]
-    rows = [_check_row(check) for check in reversed(verdict.checks)]  # what decides comes last in the gate
+    in_order = sorted(verdict.checks, key=lambda check: (check["passed"], check["name"] not in _FIRST))
+    rows = [_check_row(check) for check in in_order]
     return ["| check | result | seen | interval | asked | why |", "|---|---|---|---|---|---|", *rows]
 
 

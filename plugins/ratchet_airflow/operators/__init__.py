@@ -5,12 +5,15 @@ from ratchet_airflow.operators.ingest import IngestPartitionsOperator
 from ratchet_airflow.operators.monitor import CheckDriftOperator
 from ratchet_airflow.operators.promote import (
     ApprovePromotionOperator,
+    BreakGlassOperator,
     JudgeChallengerOperator,
     PromoteChallengerOperator,
     RollbackChampionOperator,
 )
+from ratchet_airflow.operators.reproduce import ReproduceVersionOperator
 from ratchet_airflow.operators.score import ScorePartitionsOperator
 from ratchet_airflow.operators.train import (
+    EvaluateCandidateOperator,
     PutForwardChallengerOperator,
     RequestRetrainOperator,
     TakeTrainingSnapshotOperator,
@@ -19,12 +22,15 @@ from ratchet_airflow.operators.train import (
 
 __all__ = [
     "ApprovePromotionOperator",
+    "BreakGlassOperator",
     "CheckDriftOperator",
+    "EvaluateCandidateOperator",
     "IngestPartitionsOperator",
     "JudgeChallengerOperator",
     "ListDueOperator",
     "PromoteChallengerOperator",
     "PutForwardChallengerOperator",
+    "ReproduceVersionOperator",
     "RequestRetrainOperator",
     "RollbackChampionOperator",
     "ScorePartitionsOperator",

@@ -87,6 +87,16 @@ class TrainCandidateOperator(ModelStepOperator):
         return train_candidate(deployment, self.model, batch.snapshot, self.candidate)
 
 
+class EvaluateCandidateOperator(TrainCandidateOperator):
+    """Evaluate a trained candidate (`ratchet.workflow.evaluation.evaluate_candidate`); mapped as its training is."""
+
+    def step(self, deployment: Deployment, params: dict, context) -> dict:
+        from ratchet.workflow.evaluation import evaluate_candidate
+
+        batch = deployment.ledger.batch_of_run(self.model, context["ti"].run_id)
+        return evaluate_candidate(deployment, self.model, batch.snapshot, self.candidate)
+
+
 class PutForwardChallengerOperator(ModelStepOperator):
     """Register the best candidate as challenger (`ratchet.workflow.training.put_forward_challenger`)."""
 

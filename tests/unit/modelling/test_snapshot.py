@@ -201,6 +201,9 @@ def test_an_altered_snapshot_is_refused(snapshot, storage, tmp_path):
     with pytest.raises(ParameterError, match="isn't what its name says"):
         load_snapshot(storage, "flight_delay", snapshot.digest)
     assert frame_digest(altered) != snapshot.digest
+    storage.write(f"snapshots/flight_delay/{snapshot.digest}/frame.parquet", b"no parquet at all")
+    with pytest.raises(ParameterError, match="isn't what its name says"):
+        load_snapshot(storage, "flight_delay", snapshot.digest)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,197 @@
+"""Build a version again from what was kept of it, and prove that it is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from ratchet.deployment import Deployment
+from ratchet.errors import ModelFileError, NotReproducedError, RatchetError, UnknownNameError
+from ratchet.ledger import Challenger
+from ratchet.proof import Proof, compare
+from ratchet.recipes import fetch_lock, fetch_source
+
+if TYPE_CHECKING:
+    from ratchet.specs import ModelSpec
+
+REBUILT, NOT_REBUILT = "version_reproduced", "version_not_reproduced"
+
+
+def reproduce_version(deployment: Deployment, model: str, version: int, *, build: bool = False, actor: str) -> dict:
+    """Fit a version anew, in a process of its own, and compare it with the proof recorded at its training.
+
+    From the kept snapshot, by the kept source, with the same parameters, seed and thread count, under the lock file
+    that it was trained with. Where that is another than the one installed here, `build` makes that environment first
+    (by uv, from its hashes), else it is said which is needed. The registered files are loaded there and compared too.
+
+    Returns {version, proven, rebuilt, registered: each {to_the_last_bit, difference, same_content, same_machine,
+    proven}, lock, source: "as here" or "as kept", seconds}; on record as version_reproduced. Raises UnknownNameError
+    for a version that is not there or has no manifest, NotReproducedError for one that was trained on rows that are
+    erased: neither is tried. What was tried and failed is on record as version_not_reproduced: NotReproducedError for
+    one that comes out otherwise or needs another environment; ParameterError, ModelFileError, UnknownNameError for a
+    snapshot, source, lock or registered file that was altered or lost.
+    """
+    started, challenger = perf_counter(), deployment.ledger.challenger(model, version)
+    _require_rebuildable(deployment, challenger)
+    subject = f"models/{model}/versions/{version}"
+    try:
+        result = _reproduce(deployment, challenger, build=build)
+        _require_proven(deployment, challenger, result)
+    except RatchetError as error:
+        if not error.retryable:
+            deployment.ledger.note(NOT_REBUILT, subject, {"version": version, "why": error.what}, actor)
+        raise
+    result |= {"seconds": round(perf_counter() - started, 1)}
+    deployment.ledger.note(REBUILT, subject, result, actor)
+    return result
+
+
+def _reproduce(deployment: Deployment, challenger: Challenger, *, build: bool) -> dict:
+    from ratchet.snapshot import load_snapshot
+
+    recorded, wanted = Proof(**challenger.manifest["proof"]), challenger.manifest["source_digest"]
+    spec = _spec(challenger)
+    snapshot = load_snapshot(deployment.lake.storage, challenger.model, challenger.snapshot)
+    with tempfile.TemporaryDirectory(prefix="ratchet-rebuild-") as name:
+        folder = Path(name)
+        registered = _registered(deployment, challenger, folder)
+        source = fetch_source(deployment.storage, wanted, folder / "source")
+        python, lock = _environment(deployment, challenger, folder, build=build)
+        snapshot.frame.to_parquet(folder / "frame.parquet", index=False)
+        given = {"windows": snapshot.manifest["windows"], "registered": str(registered)}
+        compared = {
+            of: compare(recorded, one) for of, one in _proofs(challenger, given, folder, python, source).items()
+        }
+    return {
+        "version": challenger.version,
+        "proven": compared["rebuilt"].same_fit and compared["registered"].proven,
+        **{of: one.as_dict() for of, one in compared.items()},
+        "lock": lock,
+        "source": "as here" if wanted == deployment.source_digest(spec) else "as kept",
+    }
+
+
+def _registered(deployment: Deployment, challenger: Challenger, folder: Path) -> Path:
+    """The registered files, for the process that rebuilds to load: it has the libraries that they were saved by."""
+    files = deployment.registry.download(challenger.model, challenger.version, folder / "registered")
+    if files.name != challenger.model_digest:
+        raise ModelFileError(
+            "the model's files are not those that were registered",
+            seen=files.name,
+            expected=challenger.model_digest,
+            where=deployment.registry.version_url(challenger.model, challenger.version),
+            hint="don't trust this version, and find out who changed them",
+        )
+    return files
+
+
+def _require_proven(deployment: Deployment, challenger: Challenger, result: dict) -> None:
+    if not result["proven"]:
+        raise NotReproducedError(
+            f"{challenger.model} version {challenger.version} does not come out as it was recorded",
+            seen={name: result[name] for name in ("rebuilt", "registered")},
+            expected="the same scores of the recorded rows, and of a fit on the same machine the same content",
+            where=deployment.registry.version_url(challenger.model, challenger.version),
+            hint="see `ratchet audit verify`; find out who changed what was recorded, and don't trust this version",
+        )
+
+
+def next_to_reproduce(deployment: Deployment, model: str) -> int | None:
+    """The version whose turn it is: of those that can be built again the one tried longest ago, or never, the oldest
+    first. None when there is none."""
+    erased = {version for one in deployment.ledger.erasures() for version in one.versions.get(model, [])}
+    can = [one.version for one in deployment.ledger.challengers(model) if one.manifest and one.version not in erased]
+    seen = {version: 0 for version in can}
+    for event in deployment.ledger.events(subject=f"models/{model}"):
+        if event.kind in (REBUILT, NOT_REBUILT) and event.payload["version"] in seen:
+            seen[event.payload["version"]] = event.seq
+    return min(can, key=lambda version: (seen[version], version), default=None)
+
+
+def _require_rebuildable(deployment: Deployment, challenger: Challenger) -> None:
+    model, version = challenger.model, challenger.version
+    for erasure in deployment.ledger.erasures():
+        if version in erasure.versions.get(model, []):
+            raise NotReproducedError(
+                f"{model} version {version} is erased, not rebuildable",
+                seen=f"rows of its training were erased on {erasure.begun_at:%Y-%m-%d}: {erasure.reason}",
+                hint="nothing brings them back; its verdict and approval stay on record",
+            )
+    if not challenger.manifest:
+        raise UnknownNameError(f"{model} version {version} has no manifest to build it from", hint="train a new one")
+
+
+def _spec(challenger: Challenger) -> ModelSpec:
+    from ratchet.specs import ModelSpec
+
+    try:
+        return ModelSpec.model_validate(challenger.manifest["spec"])
+    except ValueError as error:
+        raise NotReproducedError(
+            f"{challenger.model} version {challenger.version} has a spec that this release can't read",
+            seen=" ".join(str(error).split())[:300],
+            hint=f"use the release that trained it: commit {challenger.manifest['git_commit']}",
+        ) from error
+
+
+def _environment(deployment: Deployment, challenger: Challenger, folder: Path, *, build: bool) -> tuple[str, str]:
+    """The interpreter to rebuild with, and what is told of its lock."""
+    wanted = challenger.manifest["lock_digest"]
+    if wanted == deployment.lock_digest:
+        return sys.executable, "as here"
+    home = deployment.settings.var / "cache" / "environments" / wanted[:16]
+    python = home / "bin" / "python"
+    if not (home / "complete").exists():
+        if not build:
+            raise NotReproducedError(
+                f"{challenger.model} version {challenger.version} needs lock {wanted[:16]}",
+                seen=f"lock {deployment.lock_digest[:16]} is installed here",
+                expected=f"lock {wanted}",
+                hint="add --build to make that environment, or reproduce it where that lock is installed",
+            )
+        lock = fetch_lock(deployment.storage, wanted, folder / "requirements.lock")
+        _make_environment(home, lock)
+    return str(python), f"{wanted[:16]}, in {home}"
+
+
+def _make_environment(home: Path, lock: Path) -> None:
+    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.prefix).parent / ".uv" / "bin"))
+    if uv is None:
+        raise NotReproducedError(
+            "another environment can't be made here", seen="no uv", expected="uv on the PATH", hint="pip install uv"
+        )
+    shutil.rmtree(home, ignore_errors=True)
+    python = home / "bin" / "python"
+    for command in (
+        [uv, "venv", "--quiet", "--python", sys.executable, str(home)],
+        [uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", str(lock)],
+    ):
+        _run(command, dict(os.environ), "the environment of that lock can't be made")
+    (home / "complete").touch()
+
+
+def _proofs(challenger: Challenger, given: dict, folder: Path, python: str, source: Path) -> dict[str, Proof]:
+    """{rebuilt, registered}, as the kept source says (see ratchet.rebuild)."""
+    kept = ("spec", "candidate", "estimator", "params", "threads")
+    recipe = {name: challenger.manifest[name] for name in kept} | {"model_digest": challenger.model_digest} | given
+    (folder / "recipe.json").write_text(json.dumps(recipe), "utf-8")
+    secrets = ("RATCHET_", "AIRFLOW", "AWS_", "MLFLOW")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(secrets)}
+    command = [python, "-P", "-m", "ratchet.rebuild", str(folder)]  # -P: nothing of the folder that we are in
+    _run(command, environment | {"PYTHONPATH": str(source)}, "the version could not be built again")
+    proofs = json.loads((folder / "proofs.json").read_text("utf-8"))
+    return {of: Proof(**proofs[of]) for of in ("rebuilt", "registered")}
+
+
+def _run(command: list[str], environment: dict[str, str], what: str) -> None:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = " ".join(done.stderr.split())[-600:]
+        raise NotReproducedError(what, seen=last or f"exit status {done.returncode}", hint="read the message above")

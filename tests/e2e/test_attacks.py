@@ -1,0 +1,217 @@
+"""Ways round the approval, each tried on a live Airflow by accounts that may do all that Airflow lets them.
+
+The tests of this file tell one story and run in order. Dispatch is paused: every run here was started by somebody.
+"""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from live_loop import (
+    ASKS,
+    answered_and_refused,
+    ask_in_airflow,
+    clear,
+    mark_success,
+    refusal,
+    train_versions,
+)
+from small_loop import MODEL, SMALL, WEAK
+
+from local_stack.errors import StackError
+
+SPEC = {**SMALL, "candidates": WEAK}
+VARIABLES = {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True"}
+PROMOTE = f"{MODEL}.promote"
+# An approval with a default answer: what Airflow gives when nobody answers in time.
+MORE_DAGS = {
+    "self_answering.py": f'''
+from datetime import timedelta
+from airflow.sdk import DAG, Param
+from ratchet_airflow.operators.promote import ApprovePromotionOperator, PromoteChallengerOperator
+
+with DAG("{MODEL}.self_answering", schedule=None, params={{"version": Param(type="integer")}}):
+    ask = ApprovePromotionOperator(
+        task_id="{ASKS}", model="{MODEL}", defaults=["Approve"], response_timeout=timedelta(seconds=1)
+    )
+    ask >> PromoteChallengerOperator(task_id="promote_challenger", model="{MODEL}")
+'''
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def versions(stack, ratchet) -> list[int]:
+    """Three challengers, each of a day more; nobody is champion."""
+    made = train_versions(ratchet, "2013-01-19", "2013-01-17", "2013-01-18", "2013-01-19")
+    with stack.api("admin") as admin:
+        admin.wait_for_dags([f"{MODEL}.self_answering"])
+        for kind in ("promote", "break_glass", "reproduce", "self_answering"):
+            admin.unpause(f"{MODEL}.{kind}")
+    return made
+
+
+@pytest.fixture(scope="module")
+def first_run(operator, versions) -> str:
+    return ask_in_airflow(operator, versions[0])
+
+
+def test_s4_the_plugin_mounts_no_route_in_airflow(stack):
+    """Enumerated from the running API server: whatever kind of route a plugin can mount, ours has none."""
+    with stack.api("admin") as admin:
+        ours = next(one for one in admin.get_all("/plugins", "plugins") if one["name"] == "ratchet")
+    routes = ("fastapi_apps", "fastapi_root_middlewares", "external_views", "react_apps", "flask_blueprints")
+    routes += ("appbuilder_views", "appbuilder_menu_items")
+    assert {kind: ours[kind] for kind in routes} == {kind: [] for kind in routes}
+    assert len(ours["operator_extra_links"]) == 4
+
+
+def test_s4_the_anonymous_can_neither_read_ask_nor_answer(stack, first_run, unmoved):
+    question = f"/dags/{PROMOTE}/dagRuns/{first_run}/taskInstances/{ASKS}/-1/hitlDetails"
+    tried = [
+        ("GET", question, None),
+        ("PATCH", question, {"chosen_options": ["Approve"], "params_input": {}}),
+        ("POST", f"/dags/{PROMOTE}/dagRuns", {"logical_date": None, "conf": {"version": 1}}),
+        ("POST", f"/dags/{MODEL}.rollback/dagRuns", {"logical_date": None, "conf": {"reason": "r"}}),
+        ("POST", f"/dags/{PROMOTE}/clearTaskInstances", {"dry_run": False, "dag_run_id": first_run}),
+        ("GET", "/plugins", None),
+    ]
+    with httpx.Client(base_url=f"{stack.airflow_url}/api/v2", trust_env=False) as nobody:
+        replies = {(method, path): nobody.request(method, path, json=body) for method, path, body in tried}
+    assert {reply.status_code for reply in replies.values()} == {401}, replies
+
+
+def test_s5_an_answer_of_one_who_may_not_is_refused(operator, service, first_run, unmoved):
+    for who in (operator, service):
+        with pytest.raises(StackError, match="403"):
+            who.answer(PROMOTE, first_run, ASKS, "Approve")
+
+
+def test_s5_a_task_marked_successful_with_edited_xcom_and_connections_promotes_nothing(
+    operator, first_run, unmoved, tmp_path
+):
+    elsewhere = f"sqlite:///{tmp_path / 'ledger.db'}"
+    for name in ("ratchet_ledger", "ratchet", "mlflow_default", "aws_default"):
+        connection = {"connection_id": name, "conn_type": "generic", "host": elsewhere}
+        operator.call("POST", "/connections", body=connection)
+        operator.call("PATCH", f"/connections/{name}", body={**connection, "extra": '{"ledger_url": "elsewhere"}'})
+    said = {"verdict": "PROMOTE", "version": 1, "digest": "0" * 64, "answer": "Approve", "by": "approver"}
+    tasks = f"/dags/{PROMOTE}/dagRuns/{first_run}/taskInstances"
+    operator.call("PATCH", f"{tasks}/judge_challenger/xcomEntries/return_value", body={"value": said})
+    operator.call("POST", f"{tasks}/{ASKS}/xcomEntries", body={"key": "return_value", "value": said})
+    mark_success(operator, first_run)
+    assert "no valid approval" in refusal(operator, first_run)
+    assert not (tmp_path / "ledger.db").exists()
+
+
+def test_s5_a_stale_page_of_a_run_that_is_over_answers_nothing(
+    operator, approver, ratchet, versions, first_run, unmoved
+):
+    """The page was open when the run failed; Airflow takes the answer, nothing wakes up, and the ledger has none."""
+    approver.answer(PROMOTE, first_run, ASKS, "Approve")
+    clear(operator, first_run, task="promote_challenger")
+    assert "no valid approval" in refusal(operator, first_run)
+    verdict = ratchet.ledger.verdict(MODEL, versions[0])
+    assert ratchet.ledger.approval(MODEL, versions[0], verdict.digest).answer is None
+
+
+def test_s5_a_cleared_question_is_not_asked_again_and_its_stale_page_answers_nothing(
+    operator, approver, ratchet, versions, unmoved
+):
+    """Airflow leaves the first question open; an answer to it is no answer, also when the task is cleared once more."""
+    run_id = ask_in_airflow(operator, versions[0])
+    clear(operator, run_id)
+    assert "an approval is asked once" in refusal(operator, run_id, task=ASKS)
+    approver.answer(PROMOTE, run_id, ASKS, "Approve")
+    clear(operator, run_id)
+    assert "an approval is asked once" in refusal(operator, run_id, task=ASKS)
+    assert ratchet.ledger.approval(MODEL, versions[0], ratchet.ledger.verdict(MODEL, versions[0]).digest).answer is None
+
+
+def test_s5_who_asked_can_not_approve(approver, versions, unmoved):
+    run_id = ask_in_airflow(approver, versions[0])
+    assert "who asked for it" in answered_and_refused(approver, run_id)
+
+
+def test_c3_an_answer_to_a_superseded_question_promotes_nothing(operator, approver, versions, unmoved):
+    older, newer = ask_in_airflow(operator, versions[0]), ask_in_airflow(operator, versions[1])
+    assert "took the place of" in answered_and_refused(approver, older)
+    mark_success(operator, newer)
+    assert "no valid approval" in refusal(operator, newer)
+
+
+def test_s5_a_task_that_answers_itself_is_nobody(operator, versions, unmoved):
+    run_id = operator.trigger(f"{MODEL}.self_answering", conf={"version": versions[1]})["dag_run_id"]
+    assert "nobody answered" in refusal(operator, run_id, "self_answering", task=ASKS)
+
+
+def test_s5_the_second_answer_is_refused(operator, approver, ratchet, versions, unmoved):
+    run_id = ask_in_airflow(operator, versions[2])
+    approver.answer(PROMOTE, run_id, ASKS, "Reject")
+    with pytest.raises(StackError, match="409"):
+        approver.answer(PROMOTE, run_id, ASKS, "Approve")
+    operator.wait_for_run(PROMOTE, run_id)
+    assert operator.task_states(PROMOTE, run_id)["promote_challenger"] == "skipped"
+    (refused,) = [one for one in ratchet.ledger.challengers(MODEL) if one.version == versions[2]]
+    assert refused.status == "refused"
+
+
+@pytest.mark.parametrize("kind", ["promote", "break_glass", "rollback"])
+def test_c4_a_backfill_of_what_moves_the_champion_is_refused(operator, kind, unmoved):
+    with pytest.raises(StackError, match="400"):
+        operator.create_backfill(f"{MODEL}.{kind}", "2013-01-01", "2013-01-03", conf={"version": 1, "reason": "r"})
+    assert operator.runs(f"{MODEL}.{kind}", run_type="backfill") == []
+
+
+def test_the_approver_sees_what_he_decides_and_his_answer_promotes(stack, operator, approver, ratchet, versions):
+    run_id = ask_in_airflow(operator, versions[1])
+    (question,) = operator.hitl_details(PROMOTE, run_id)
+    verdict = ratchet.ledger.verdict(MODEL, versions[1])
+    card = ratchet.ledger.card_url(MODEL, versions[1])
+    for told in (verdict.digest, ratchet.ledger.challenger(MODEL, versions[1]).model_digest, "| check |", card):
+        assert told in question["body"]
+    links = operator.get(f"/dags/{PROMOTE}/dagRuns/{run_id}/taskInstances/judge_challenger/links")
+    assert card in links["extra_links"].values()
+    approver.answer(PROMOTE, run_id, ASKS, "Approve")
+    operator.wait_for_run(PROMOTE, run_id)
+    assert ratchet.ledger.champion(MODEL).version == versions[1]
+    assert ratchet.registry.alias_version(MODEL, "champion") == versions[1]
+
+
+def test_what_the_gate_refuses_is_not_asked_about(operator, ratchet, versions, unmoved):
+    run_id = operator.trigger(PROMOTE, conf={"version": versions[0]})["dag_run_id"]
+    operator.wait_for_run(PROMOTE, run_id)
+    assert operator.task_states(PROMOTE, run_id)[ASKS] == "skipped"
+    assert ratchet.ledger.verdict(MODEL, versions[0]).verdict in ("HOLD", "REJECT")
+
+
+def test_s5_who_breaks_the_glass_can_not_approve_it(approver, versions, unmoved):
+    run_id = ask_in_airflow(approver, versions[0], "break_glass", reason="I want it")
+    assert "who asked for it" in answered_and_refused(approver, run_id, "break_glass")
+
+
+def test_s5_broken_glass_marked_successful_promotes_nothing(operator, versions, unmoved):
+    run_id = ask_in_airflow(operator, versions[0], "break_glass", reason="in a hurry")
+    mark_success(operator, run_id, "break_glass")
+    assert "no valid approval" in refusal(operator, run_id, "break_glass")
+
+
+def test_broken_glass_promotes_by_a_second_person_and_is_loud_in_the_audit(operator, approver, ratchet, versions):
+    reason = "the champion harms, and nothing else can serve"
+    run_id = ask_in_airflow(operator, versions[0], "break_glass", reason=reason)
+    (question,) = approver.hitl_details(f"{MODEL}.break_glass", run_id)
+    assert question["subject"].startswith("BREAK GLASS") and reason in question["body"]
+    approver.answer(f"{MODEL}.break_glass", run_id, ASKS, "Approve")
+    operator.wait_for_run(f"{MODEL}.break_glass", run_id)
+    champion = ratchet.ledger.champion(MODEL)
+    assert (champion.version, champion.how, champion.actor) == (versions[0], "break_glass", "approver")
+    assert ratchet.registry.alias_version(MODEL, "champion") == versions[0]
+    events = {event.kind: event for event in ratchet.ledger.events(subject=f"models/{MODEL}")}
+    assert events["glass_broken"].actor == "operator"
+    assert reason in events["champion_forced"].payload["reason"]
+
+
+def test_the_champion_is_built_again_and_proven(operator, ratchet, versions):
+    run = operator.run_to_end(f"{MODEL}.reproduce", conf={"version": versions[0]})
+    told = operator.xcom(f"{MODEL}.reproduce", run["dag_run_id"], "reproduce_version")
+    assert told["proven"] and told["rebuilt"]["to_the_last_bit"]
+    assert ratchet.ledger.verify().ok

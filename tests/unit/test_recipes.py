@@ -1,0 +1,84 @@
+"""Lock and source are kept under their digests, and come back as they were or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+
+import pytest
+
+from ratchet.digests import file_digest, source_digest
+from ratchet.errors import ParameterError, UnknownNameError
+from ratchet.recipes import fetch_lock, fetch_source, keep_recipe
+
+PACKAGES = ["ratchet", "feature_views"]
+
+
+@pytest.fixture
+def lock(tmp_path):
+    (tmp_path / "requirements.lock").write_text("numpy==2.4.6\n", "utf-8")
+    return tmp_path / "requirements.lock"
+
+
+def test_what_is_kept_comes_back_as_it_was(storage, lock, tmp_path):
+    keep_recipe(storage, lock, PACKAGES)
+    kept = {entry.key: entry.modified for entry in storage.list("recipes")}
+    assert fetch_lock(storage, file_digest(lock), tmp_path / "again.lock").read_bytes() == lock.read_bytes()
+    source = fetch_source(storage, source_digest(*PACKAGES), tmp_path / "source")
+    assert (source / "ratchet" / "rebuild.py").is_file() and (source / "feature_views" / "flight_delay.py").is_file()
+    keep_recipe(storage, lock, PACKAGES)
+    assert {entry.key: entry.modified for entry in storage.list("recipes")} == kept
+
+
+def test_one_that_was_altered_is_refused(storage, lock, tmp_path):
+    keep_recipe(storage, lock, PACKAGES)
+    digest = source_digest(*PACKAGES)
+    storage.write(f"recipes/{file_digest(lock)}.lock", b"numpy==0.0.1\n")
+    with pytest.raises(ParameterError, match="lock file"):
+        fetch_lock(storage, file_digest(lock), tmp_path / "again.lock")
+    packed = gzip.decompress(storage.read(f"recipes/{digest}.tar.gz", 10**8))
+    altered = packed.replace(b"def rebuild(", b"def r3build(")
+    assert altered != packed
+    storage.write(f"recipes/{digest}.tar.gz", gzip.compress(altered))
+    with pytest.raises(ParameterError, match="source"):
+        fetch_source(storage, digest, tmp_path / "source")
+
+
+@pytest.mark.parametrize("name", ["ratchet/rebuild.cpython-311-x86_64-linux-gnu.so", "ratchet/py.typed", "numpy.py"])
+def test_a_file_more_than_were_kept_is_refused_and_not_unpacked(storage, lock, tmp_path, name):
+    """A compiled module would be imported in place of the Python file beside it."""
+    refuse_with(storage, lock, tmp_path, tarfile.TarInfo(name))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+def test_what_is_no_file_is_refused_and_not_unpacked(storage, lock, tmp_path, kind):
+    entry = tarfile.TarInfo("ratchet/more.py")
+    entry.type, entry.linkname = kind, "/etc/passwd"
+    refuse_with(storage, lock, tmp_path, entry)
+
+
+def refuse_with(storage, lock, tmp_path, entry: tarfile.TarInfo) -> None:
+    keep_recipe(storage, lock, PACKAGES)
+    digest = source_digest(*PACKAGES)
+    packed = io.BytesIO(gzip.decompress(storage.read(f"recipes/{digest}.tar.gz", 10**8)))
+    with tarfile.open(fileobj=packed, mode="a") as archive:
+        archive.addfile(entry)
+    storage.write(f"recipes/{digest}.tar.gz", gzip.compress(packed.getvalue()))
+    with pytest.raises(ParameterError, match="a kept source"):
+        fetch_source(storage, digest, tmp_path / "source")
+    assert not (tmp_path / "source").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"x" * 600), gzip.compress(b"x" * 600)[:-9]])
+def test_what_is_no_archive_is_refused(storage, tmp_path, content):
+    storage.write(f"recipes/{'0' * 64}.tar.gz", content)
+    with pytest.raises(ParameterError, match="a kept source"):
+        fetch_source(storage, "0" * 64, tmp_path / "source")
+
+
+def test_one_that_was_not_kept_is_named(storage, tmp_path):
+    with pytest.raises(UnknownNameError, match="recipe"):
+        fetch_lock(storage, "0" * 64, tmp_path / "lock")
+    with pytest.raises(UnknownNameError, match="recipe"):
+        fetch_source(storage, "0" * 64, tmp_path / "source")

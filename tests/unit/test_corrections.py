@@ -102,13 +102,13 @@ def test_marks_are_complete_though_another_day_was_refused_and_scoring_came_firs
 @s3_in_matrix
 def test_k6_a_scoring_that_was_overtaken_by_a_promotion_changes_nothing(copy_in_storage, succeeded, monkeypatch):
     """It has looked up the old champion; the new one scores the day; it wakes with the old one's predictions."""
-    from ratchet.workflow import promotion, scoring
+    from ratchet.workflow import probation, promotion, scoring
 
     deployment = copy_in_storage(succeeded)
     first, newest = deployment.ledger.champion_history(MODEL)
     redeliver(deployment, "weather", SCORED, lambda frame: frame.assign(temp=frame["temp"] + 1))
     ingest_partitions(deployment, "weather")
-    load, woken = promotion.load_version, []
+    load, woken = probation.load_version, []
 
     def wakes_late(*args):
         if not woken:
@@ -116,7 +116,7 @@ def test_k6_a_scoring_that_was_overtaken_by_a_promotion_changes_nothing(copy_in_
             scoring.score_partitions(deployment, MODEL, [SCORED])
         return load(*args)
 
-    monkeypatch.setattr(promotion, "load_version", wakes_late)
+    monkeypatch.setattr(probation, "load_version", wakes_late)
     monkeypatch.setattr(type(deployment.ledger), "champion", lambda *_: newest if woken else first)
     monkeypatch.setattr(promotion, "reconcile_alias", lambda *_: None)
     with pytest.raises(ConflictError, match="written by another run meanwhile"):

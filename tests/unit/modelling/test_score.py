@@ -37,6 +37,7 @@ def test_one_prediction_a_row_with_its_version_and_time(spec, datasets, publishe
         "origin",
         "sched_dep_at",
         "day",
+        "prediction_id",
         "score",
         "model_version",
         "model_digest",

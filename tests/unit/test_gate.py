@@ -580,3 +580,10 @@ def test_the_digest_names_whom_it_is_about():
         judged(looks=1).digest,
     }
     assert len(digests) == 6
+
+
+def test_a_column_of_very_many_groups_is_told_in_few_words():
+    rows = judged_rows()
+    many = rows.assign(site=[f"place {n % 1500}" for n in range(len(rows))])
+    shown = check(judged(many, SPEC), "slice.site.small_groups")
+    assert shown["value"] == 1500 and "1490 more" in shown["reason"] and len(shown["reason"]) < 500

@@ -327,3 +327,10 @@ def test_c8_of_two_that_were_approved_one_is_promoted_and_the_other_is_judged_ag
     assert deployment.ledger.champion(MODEL).version == won == deployment.registry.alias_version(MODEL, "champion")
     due = {one.conf["version"]: one.key for one in list_due(deployment) if one.dag_id == f"{MODEL}.promote"}
     assert due == {version: f"promote__v{version}__epoch1" for version in (1, 2, 3) if version != won}
+
+
+def test_text_from_outside_can_not_make_lines_or_turn_the_reading():
+    from ratchet.workflow.approval import plain
+
+    told = plain("ok\r\rOVERRIDDEN\x0b===\u2028# big\u202eesrever")
+    assert told == "ok OVERRIDDEN === \\# big esrever"

@@ -37,6 +37,7 @@ from ratchet.errors import (
 )
 from ratchet.snapshot import load_snapshot
 from ratchet.workflow.approval import approval_question, ask_approval
+from ratchet.workflow.dispatch import keep_house
 from ratchet.workflow.ingestion import ingest_partitions
 from ratchet.workflow.monitoring import check_drift
 from ratchet.workflow.promotion import (
@@ -386,6 +387,15 @@ def test_the_alias_is_put_back_to_what_the_ledger_says(copy_of, reigning):
     deployment.registry.delete_alias(MODEL, "champion")
     score_partitions(deployment, MODEL, ["2013-01-20"])
     assert deployment.registry.alias_version(MODEL, "champion") == 1
+
+
+def test_a_champion_that_was_deleted_in_mlflow_stops_no_sweep(copy_of, reigning):
+    """Its alias went with it. What is due, of this model and of others, is started all the same."""
+    deployment = copy_of(reigning)
+    deployment.registry._client.delete_model_version(MODEL, "1")
+    keep_house(deployment)
+    assert deployment.registry.alias_version(MODEL, "champion") is None
+    assert deployment.ledger.champion(MODEL).version == 1
 
 
 def test_an_alias_without_a_champion_counts_for_nothing(copy_of, trained):

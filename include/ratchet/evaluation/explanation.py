@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ratchet.errors import EmptyWindowError
 from ratchet.evaluation.scored import Scored, finite, name_of, sample
 from ratchet.evaluation.shapley import shapley_values
 from ratchet.score import score_frame
@@ -54,6 +55,10 @@ def measure_importance(estimator, scored: Scored) -> tuple[dict[str, float], pd.
     def scorer(fitted, features: pd.DataFrame, label: pd.Series) -> float:
         return sign * measure(scored.metric, label, score_frame(fitted, features, spec), rows["day"]).value
 
+    try:
+        scorer(estimator, rows[spec.features], rows["label"])
+    except EmptyWindowError:  # too few of one class among the rows drawn
+        return {}, pd.DataFrame(columns=["feature", "drop", "low", "high"])
     drops = permutation_importance(
         estimator, rows[spec.features], rows["label"], scoring=scorer, n_repeats=SHUFFLES, random_state=spec.seed
     ).importances

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from ratchet.specs import ModelSpec
 
 
+MOST_NAMED = 10  # groups too small to decide that are named
+
+
 @dataclass(frozen=True)
 class Asked:
     """One test. `advantage`: by how much the challenger is better; less than -`margin` is harm. `as_ratio`: it is minus
@@ -82,10 +85,11 @@ def _slices(spec: ModelSpec, rows: pd.DataFrame) -> Iterator[Asked | Check]:
 def _groups(spec: ModelSpec, rows: pd.DataFrame, column: str) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """The groups that decide, by name, as masks of the rows; and the rows of those that don't."""
     value = rows[column].astype(object).where(rows[column].notna(), "(missing)").astype(str)
-    masks = {name: (value == name).to_numpy() for name in sorted(value.unique())}
-    decides = {name for name, mask in masks.items() if _decides(spec, rows[mask])}
-    small = {name: int(mask.sum()) for name, mask in masks.items() if name not in decides}
-    return {name: mask for name, mask in masks.items() if name in decides}, small
+    counts = value.value_counts().sort_index()
+    large = counts.index[counts >= spec.evaluate.min_group_rows]
+    masks = {name: (value == name).to_numpy() for name in large}
+    groups = {name: mask for name, mask in masks.items() if _decides(spec, rows[mask])}
+    return groups, {name: int(rows) for name, rows in counts.items() if name not in groups}
 
 
 def _decides(spec: ModelSpec, part: pd.DataFrame) -> bool:
@@ -98,7 +102,9 @@ def _decides(spec: ModelSpec, part: pd.DataFrame) -> bool:
 
 
 def _shown(name: str, small: dict[str, int], spec: ModelSpec) -> Check:
-    told = ", ".join(f"{group} ({rows:,} rows)" for group, rows in small.items())
+    largest = sorted(small.items(), key=lambda group: -group[1])
+    told = ", ".join(f"{group} ({rows:,} rows)" for group, rows in largest[:MOST_NAMED])
+    told += f" and {len(small) - MOST_NAMED} more" if len(small) > MOST_NAMED else ""
     least = spec.evaluate.min_group_rows
     reason = f"decide nothing, with fewer than {least:,} rows, or without both classes on two days: {told}"
     return Check(f"{name}.small_groups", True, reason, value=len(small), threshold=least)

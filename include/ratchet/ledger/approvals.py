@@ -40,7 +40,8 @@ class Approvals:
 
         `verdict_digest` is that of the newest verdict, or of broken glass. `asked_by` names everybody who asked for
         this promotion: none of them may be the one who approves, where four eyes are required. One question a model is
-        open: one about older data is superseded. Raises ApprovalError when `asked_by` names nobody, when the newest
+        open: one about older data is superseded. A question about broken glass stands beside it, and leaves statuses
+        alone. Raises ApprovalError when `asked_by` names nobody, when the newest
         verdict doesn't pass or has another digest, when a person has refused it or it failed its smoke test since, when
         a question about newer data is open, or when the same task run has asked before (in another try, or about
         something else: its first text is what the approver still sees); ConflictError when the champion is another than
@@ -66,12 +67,16 @@ class Approvals:
             glass = glass_of(connection, model, version, verdict_digest)
             _refuse_without_basis(connection, model, version, verdict_digest, glass)
             _refuse_refused(approvals_of(connection, model, version, verdict_digest), challenger, glass)
+            question |= {"asked_by": asked_by, "expires_at": expires_at}
+            if glass:  # beside what the gate and dispatch do meanwhile: its move is what settles the others
+                return _put(transaction, challenger, question)
             others = _open_questions(connection, model, version, transaction.now)
-            newer = [] if glass else [one for one in others if _is_newer(connection, one, challenger)]
+            newer = [one for one in others if _is_newer(connection, one, challenger)]
             if not newer:
                 for other in others:
                     _supersede(transaction, other, version)
-                return _put(transaction, challenger, {**question, "asked_by": asked_by, "expires_at": expires_at})
+                set_status(transaction, challenger, "awaiting_approval")
+                return _put(transaction, challenger, question)
             set_status(transaction, challenger, "superseded")
             told = {"version": version, "by": newer[0].version, "question": newer[0].id}
             transaction.append("challenger_superseded", f"models/{model}/versions/{version}", told)
@@ -99,7 +104,8 @@ class Approvals:
         """Keep a person's answer to the question that this task run asked; the same again changes nothing.
 
         It counts for the verdict that was asked about, also when there is a newer one by now. Moves the challenger to
-        "refused" on Reject, to "expired" on an Approve of the newest verdict that came too late. Whether the person was
+        "refused" on Reject, to "expired" on an Approve of the newest verdict that came too late; an answer about broken
+        glass leaves the status alone. Whether the person was
         allowed to answer is for `promote` to say. Raises ApprovalError when nobody in particular answered, or this task
         run asked nothing about that version; ConflictError when another answer is on record.
         """
@@ -117,6 +123,8 @@ class Approvals:
             if question.answer is not None:
                 return _same_answer(question, said)
             kept = _answer(transaction, question, "approval_answered", said)
+            if glass_of(transaction.connection, model, version, kept.verdict_digest):
+                return kept
             if answer == "Reject":
                 set_status(transaction, challenger, "refused")
             elif kept.responded_at >= kept.expires_at and _is_newest_basis(transaction.connection, kept):
@@ -194,7 +202,6 @@ def _put(transaction: Transaction, challenger: Challenger, question: Mapping) ->
     row = {"id": next_id(transaction.connection, approvals, "a"), **question, "asked_at": transaction.now, **unanswered}
     row = transaction.add(approvals, row)
     transaction.append("approval_asked", f"models/{challenger.model}/versions/{challenger.version}", row)
-    set_status(transaction, challenger, "awaiting_approval")
     return read_one(transaction.connection, Approval, approvals, approvals.c.id == row["id"])
 
 

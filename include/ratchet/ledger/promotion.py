@@ -68,7 +68,8 @@ class Promotion:
                 return champion
             _check_epoch(model, champion, expected_epoch)
             _check_basis(basis, model, version, expected_epoch)
-            _refuse_rejected(challenger)
+            if glass is None:  # whoever breaks the glass knows; the smoke test is asked again
+                _refuse_rejected(challenger)
             asks = approvals_of(connection, model, version, basis.digest)
             approval = _check_approval(asks, model, version, allowed_approvers, four_eyes or glass is not None)
             set_status(transaction, challenger, "promoted")
@@ -95,12 +96,15 @@ class Promotion:
                 transaction.append("smoke_test_failed", subject, {"version": version, "reason": reason})
                 set_status(transaction, challenger, "rejected")
 
-    def record_first_scoring(self, model: str, epoch: int, passed: bool, facts: Mapping) -> None:
-        """Put on record how the first scoring after a move of the champion pointer went; the first record stands."""
+    def record_first_scoring(self, model: str, epoch: int, passed: bool, facts: Mapping) -> bool:
+        """Put on record how the first scoring after a move of the champion pointer went. The first record stands:
+        returns what it says."""
         with self._chain.write() as transaction:
-            if _first_scoring(transaction.connection, model, epoch) is None:
+            known = _first_scoring(transaction.connection, model, epoch)
+            if known is None:
                 kind = "first_scoring_passed" if passed else "first_scoring_failed"
                 transaction.append(kind, _epoch(model, epoch), {"epoch": epoch, **facts})
+            return passed if known is None else known
 
     def first_scoring(self, model: str, epoch: int) -> bool | None:
         """Whether the first scoring after that move went well; None while it is not on record."""

@@ -236,5 +236,7 @@ def _number(value: object) -> str:
 
 
 def plain(text: str) -> str:
-    """Text from outside, made safe inside a Markdown table: no markup, no links, no new cells."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#|!" else c for c in text.replace("\n", " "))
+    """Text from outside, made safe inside a Markdown table: one line, no markup, no links, no new cells, nothing that
+    turns the direction of reading."""
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#|!" else c for c in " ".join(printable.split()))

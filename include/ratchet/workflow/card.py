@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING
 
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
-from ratchet.errors import NotStoredError
+from ratchet.errors import EmptyWindowError, NotStoredError
 from ratchet.ledger import Challenger
 from ratchet.specs import ModelSpec
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_BYTES = 64 * 2**20
+log = logging.getLogger(__name__)
 
 
 def file_card(deployment: Deployment, spec: ModelSpec, version: int, rows: pd.DataFrame | None = None) -> str:
@@ -85,7 +87,11 @@ def _keep_evaluation(deployment: Deployment, spec: ModelSpec, challenger: Challe
         return
     estimator, threshold = load_version(deployment, spec.name, challenger.version), challenger.metrics.get("threshold")
     size = model_bytes(version_folder(deployment, spec.name, challenger.version))
-    found = evaluate(estimator, rows, spec, threshold, model_bytes=size)
+    try:
+        found = evaluate(estimator, rows, spec, threshold, model_bytes=size)
+    except EmptyWindowError as error:  # the verdict says why; the card says that it was not evaluated
+        log.warning("version %s of %s is not evaluated: %s", challenger.version, spec.name, error)
+        return
     deployment.lake.storage.write(_key(deployment, challenger), json.dumps(found.as_record()).encode())
 
 

@@ -32,8 +32,8 @@ class Probation:
 
     def load(self):
         """The champion's estimator. Raises FirstScoringError, after the rollback, for one that failed before or can't
-        be loaded on probation."""
-        if self.on and self.before is False:
+        be loaded on probation. One with nothing to go back to is tried again: its day may have been mended."""
+        if self.on and self.before is False and self.deployment.ledger.last_served(self.spec.name) is not None:
             self.fail(FirstScoringError("its first scoring failed before", hint="look at that run"))
         try:
             return load_version(self.deployment, self.spec.name, self.champion.version)
@@ -75,7 +75,8 @@ class Probation:
         model, champion, ledger = self.spec.name, self.champion, self.deployment.ledger
         why = error.what if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}"
         facts = {"version": champion.version, "why": why[:500]}
-        ledger.record_first_scoring(model, champion.epoch, False, facts)
+        if ledger.record_first_scoring(model, champion.epoch, False, facts):
+            raise error  # it has passed meanwhile: this attempt was overtaken
         back_to = ledger.last_served(model)
         if back_to is None:
             raise FirstScoringError(

@@ -151,3 +151,12 @@ def test_a_sample_is_bounded_seeded_and_in_order(rows_of):
     drawn = sample(rows_of(), 50, 1)
     assert len(drawn) == 50 and drawn.index.is_monotonic_increasing and drawn.index.is_unique
     assert drawn.equals(sample(rows_of(), 50, 1)) and not drawn.equals(sample(rows_of(), 50, 2))
+
+
+def test_positives_too_rare_for_the_sample_leave_the_table_empty(spec_of, rows_of, fitted, monkeypatch):
+    """Enough for the whole, too few among the rows drawn: an answer, no crash."""
+    monkeypatch.setattr("ratchet.evaluation.explanation.MOST_ROWS", 40)
+    rows = rows_of()
+    rare = rows.assign(label=(rows.index % 200 == 0).astype(int))
+    numbers, table = measure_importance(fitted(), score_rows(fitted(), rare, spec_of(), 0.4))
+    assert numbers == {} and table.empty and list(table.columns) == ["feature", "drop", "low", "high"]

@@ -492,3 +492,31 @@ def test_how_the_first_scoring_went_is_recorded_once_a_move(story):
     story.ledger.record_first_scoring(MODEL, 2, False, {"why": ["constant"]})
     story.ledger.record_first_scoring(MODEL, 2, True, {})
     assert story.ledger.first_scoring(MODEL, 2) is False and story.ledger.first_scoring(MODEL, 1) is None
+
+
+def test_broken_glass_is_not_undone_by_what_the_gate_says_meanwhile(story):
+    story.now = datetime.now(UTC)
+    story.register(1)
+    glass = break_glass(story, 1)
+    story.ask(1, glass.digest, run="run-g")
+    story.judge(1, "REJECT")
+    story.answer(1, run="run-g")
+    assert story.promote(1, 0, glass_digest=glass.digest).version == 1
+
+
+def test_broken_glass_leaves_the_question_about_another_challenger_standing(story):
+    story.now = datetime.now(UTC)
+    story.register(1), story.register(2)
+    verdict, glass = story.judge(2), break_glass(story, 1)
+    story.ask(2, verdict.digest, run="run-2")
+    story.ask(1, glass.digest, run="run-g")
+    story.answer(1, "Reject", run="run-g")
+    assert story.ledger.challenger(MODEL, 1).status == "registered"
+    story.answer(2, run="run-2")
+    assert story.promote(2, 0).version == 2
+
+
+def test_k6_a_first_scoring_on_record_as_passed_stays_so(story):
+    story.two_champions()
+    assert story.ledger.record_first_scoring(MODEL, 2, True, {}) is True
+    assert story.ledger.record_first_scoring(MODEL, 2, False, {"why": ["woken late"]}) is True

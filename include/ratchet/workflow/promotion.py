@@ -157,7 +157,7 @@ def reconcile_alias(deployment: Deployment, model: str) -> None:
                 registry.delete_alias(model, "champion")
         except (
             UnknownNameError
-        ) as error:  # deleted there by hand: no alias can name it, and nothing else waits for that
+        ) as error:  # deleted there by hand: no alias can name it
             log.warning("MLflow's alias of %s can't name the champion: %s", model, error)
             return
 

@@ -46,7 +46,7 @@ class TaskInstance(SimpleNamespace):
 
 def context(params: dict, *, conf: dict | None = None, run_type: str = "manual", user: str | None = "operator") -> dict:
     dag_run = DagRun(
-        dag_id=f"{MODEL}.promote", run_id="promote v1", run_type=run_type, state="running", run_after=NOW,
+        dag_id=f"{MODEL}.promote", run_id="promote v1", run_type=run_type, state="running", run_after=datetime.now(UTC),
         logical_date=NOW, data_interval_start=NOW, data_interval_end=NOW, start_date=NOW, end_date=None,
         partition_key=None, consumed_asset_events=[], triggering_user_name=user, conf=conf,
     )  # fmt: skip

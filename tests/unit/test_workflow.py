@@ -350,7 +350,7 @@ def test_text_from_outside_can_not_dress_up_the_question(copy_of, taken_in):
     version = train(deployment, FIRST_AS_OF, reason="fine](http://x) | **PROMOTE**\n\n# Approved")["version"]
     judge_challenger(deployment, MODEL, version)
     body = approval_question(deployment, MODEL, version)["body"]
-    assert "fine\\]\\(http://x\\) \\| \\*\\*PROMOTE\\*\\*  \\# Approved" in body
+    assert "fine\\]\\(http://x\\) \\| \\*\\*PROMOTE\\*\\* \\# Approved" in body
 
 
 # Scoring
@@ -511,6 +511,18 @@ def test_a_rollback_moves_once_a_run_and_back_again(copy_of, succeeded):
     assert (move.how, move.actor) == ("rollback", "operator") and "alarms at night" in move.reason
     assert deployment.registry.alias_version(MODEL, "champion") == 2
     assert deployment.ledger.verify().ok
+
+
+def test_c8_a_rollback_that_was_asked_for_before_the_champion_moved_moves_nothing(copy_of, succeeded):
+    """Pressed twice, or overtaken by a rollback by itself: the second was meant for a champion that is gone."""
+    deployment = copy_of(succeeded)
+    asked_at = datetime.now(UTC)
+    back = {"to_version": None, "actor": "operator", "reason": "alarms", "asked_at": asked_at}
+    assert rollback_champion(deployment, MODEL, **back, run_id="r1")["champion"] == 1
+    assert rollback_champion(deployment, MODEL, **back, run_id="r1")["champion"] == 1
+    with refused(deployment, ConflictError, "moved since"):
+        rollback_champion(deployment, MODEL, **back, run_id="r2")
+    assert rollback_champion(deployment, MODEL, **{**back, "to_version": 2}, run_id="r3")["champion"] == 2
 
 
 def test_only_a_former_champion_can_come_back(copy_of, reigning, succeeded):

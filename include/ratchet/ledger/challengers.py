@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, update
 
@@ -14,8 +14,22 @@ from ratchet.ledger.tables import batches, challengers, champions, verdicts
 from ratchet.ledger.values import Batch, Challenger, Champion, Verdict
 
 STATUS_OF_VERDICT = {"PROMOTE": "registered", "NO_BASELINE": "registered", "HOLD": "held", "REJECT": "rejected"}
+MEASURED = "success"  # the gate's first question of quality
 PASSED = ("PROMOTE", "NO_BASELINE")  # verdicts upon which a person may be asked
 TO_JUDGE = ("registered", "held", "awaiting_approval")
+
+
+def looks_at(said: Iterable[Verdict], window: Sequence[str]) -> int:
+    """How many of these verdicts have measured on a window that overlaps this one, where a pass would have counted: all
+    that the gate asks before its first question of quality was in order."""
+    first, last = window
+    return sum(one.window[0] <= last and first <= one.window[1] for one in said if one.window and _has_measured(one))
+
+
+def _has_measured(verdict: Verdict) -> bool:
+    names = [check["name"] for check in verdict.checks]
+    before = verdict.checks[: names.index(MEASURED)] if MEASURED in names else [{"passed": False}]
+    return all(check["passed"] for check in before)
 
 
 class Challengers:
@@ -118,13 +132,14 @@ class Challengers:
         checks: Sequence[Mapping],
         digest: str,
         window: Sequence[str] | None = None,
+        looks: int | None = None,
     ) -> Verdict:
         """Keep what the gate said, and move the challenger's status: HOLD to "held", REJECT to "rejected".
 
         The first verdict of a challenger against an epoch, on a window that ends on that day, stands: a second call
-        returns it. `champion_epoch` is 0 and
-        `champion_version` None while there is no champion. Raises UnknownNameError; ConflictError when the champion is
-        another by now.
+        returns it. `champion_epoch` is 0 and `champion_version` None while there is no champion. `looks`: those that
+        its significance was reckoned for (see looks_at). Raises UnknownNameError; ConflictError when the champion is
+        another by now, or there have been other looks meanwhile.
         """
         if verdict not in STATUS_OF_VERDICT:
             expected = f"one of {sorted(STATUS_OF_VERDICT)}"
@@ -139,6 +154,9 @@ class Challengers:
             if known:
                 return known
             _refuse_old_epoch(connection, model, champion_epoch, champion_version)
+            if window and looks is not None:
+                said = read_all(connection, Verdict, verdicts, verdicts.c.model == model)
+                _refuse_other_looks(looks_at(said, window), looks, model, version)
             row = {
                 "model": model,
                 "version": version,
@@ -208,6 +226,16 @@ def _refuse_foreign_batch(connection: Connection, model: str, batch_id: str | No
     mine = (batches.c.id == batch_id, batches.c.model == model)
     if batch_id is not None and read_one(connection, Batch, batches, *mine) is None:
         raise UnknownNameError(f"{model} has no batch {batch_id!r}", hint="see `ratchet status` for those there are")
+
+
+def _refuse_other_looks(seen: int, expected: int, model: str, version: int) -> None:
+    if seen != expected:
+        raise ConflictError(
+            f"another challenger of {model} was judged on these days while version {version} was",
+            seen=f"{seen} earlier looks at them",
+            expected=f"{expected}, for which its significance was reckoned",
+            hint="judge it again",
+        )
 
 
 def _refuse_old_epoch(connection: Connection, model: str, epoch: int, version: int | None) -> None:

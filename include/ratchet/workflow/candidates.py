@@ -121,7 +121,7 @@ def candidate_key(deployment: Deployment, spec: ModelSpec, snapshot_digest: str,
         [
             snapshot_digest,
             candidate.model_dump(),
-            [spec.task, spec.classes, costs_of(spec)],
+            [spec.task, spec.classes, costs_of(spec), spec.problem.success.metric if candidate.search else None],
             spec.numeric_features,
             spec.categorical_features,
             spec.seed,

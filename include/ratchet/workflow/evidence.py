@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ratchet.days import shift_day
 from ratchet.deployment import Deployment
 from ratchet.errors import EmptyWindowError
+from ratchet.ledger.challengers import looks_at
 from ratchet.windows import Window
 from ratchet.workflow.training import high_water_mark
 
@@ -38,7 +39,7 @@ def gather_evidence(deployment: Deployment, spec: ModelSpec, challenger: Challen
     estimators = {who: _loaded(deployment, one) for who, one in models.items()}
     evidence = Evidence(
         rows=_scored(rows, estimators, spec),
-        looks=_looks(deployment, spec, window, challenger),
+        looks=looks_at(deployment.ledger.verdicts(spec.name), [window.first, window.last]),
         repeated_rows=_repeated(deployment, rows, list(models.values())),
         future_features=future_features(*where),
         batch_seconds=_batch_seconds(estimators, rows, spec),
@@ -79,21 +80,6 @@ def _scored(rows: pd.DataFrame, estimators: dict, spec: ModelSpec) -> pd.DataFra
     for who, estimator in estimators.items():
         judged = judged.join(score_frame(estimator, rows, spec).add_prefix(f"{who}_"))
     return judged
-
-
-def _looks(deployment: Deployment, spec: ModelSpec, window: Window, challenger: Challenger) -> int:
-    """Earlier comparisons with a champion on windows that overlap this one: of this challenger or of another. A verdict
-    that did not come to compare has looked at nothing."""
-    move = deployment.ledger.champion(spec.name)
-    this = (challenger.version, move.epoch if move else 0, window.last)
-    earlier = [
-        one.window
-        for one in deployment.ledger.verdicts(spec.name)
-        if one.window
-        and (one.version, one.champion_epoch, one.judged_to) != this
-        and any(check["name"] == "better_than_champion" for check in one.checks)
-    ]
-    return sum(first <= window.last and last >= window.first for first, last in earlier)
 
 
 def _repeated(deployment: Deployment, rows: pd.DataFrame, models: list[Challenger]) -> int:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ratchet.deployment import Deployment
-from ratchet.errors import ModelFileError, ParameterError, RegistryError, UnknownNameError
+from ratchet.errors import ConflictError, ModelFileError, ParameterError, RegistryError, UnknownNameError
 from ratchet.failpoints import failpoint
 from ratchet.ledger import Challenger
 from ratchet.workflow.approval import basis_of
@@ -41,6 +41,7 @@ def judge_challenger(deployment: Deployment, model: str, version: int) -> dict:
         verdict.checks,
         verdict.digest,
         [window.first, window.last],
+        evidence.looks,
     )
     card = file_card(deployment, spec, version, rows)
     return {
@@ -117,12 +118,20 @@ def smoke_test(deployment: Deployment, challenger: Challenger) -> None:
 
 
 def rollback_champion(
-    deployment: Deployment, model: str, *, to_version: int | None, actor: str, reason: str, run_id: str
+    deployment: Deployment,
+    model: str,
+    *,
+    to_version: int | None,
+    actor: str,
+    reason: str,
+    run_id: str,
+    asked_at: datetime | None = None,
 ) -> dict:
     """Move the champion pointer back to a version that once was champion (the one before, by default).
 
     Once per `run_id`: a retry of the same run finds its own move and makes no other. Raises UnknownNameError,
-    ApprovalError for a version that never was champion, ConflictError when the champion moves meanwhile.
+    ApprovalError for a version that never was champion, ConflictError when the champion moves meanwhile, or, with no
+    version named, has moved since `asked_at`: whoever asked meant the champion that they saw.
     """
     if not reason.strip():
         raise ParameterError(f"a rollback of {model} without a reason", hint="say why, for the record")
@@ -131,6 +140,13 @@ def rollback_champion(
     history = ledger.champion_history(model)
     done = next((move for move in history if (move.how, move.reason) == ("rollback", reason)), None)
     was = history[-1] if history else None
+    if was and asked_at and was.moved_at > asked_at and not done and to_version is None:
+        raise ConflictError(
+            f"the champion of {model} has moved since this rollback was asked for",
+            seen=f"version {was.version}, by a {was.how.replace('_', ' ')} at {was.moved_at:%H:%M:%S} UTC",
+            expected=f"no move since {asked_at:%H:%M:%S} UTC",
+            hint="look at the champion of now, and name the version to go back to",
+        )
     moved = done or ledger.rollback(
         model, to_version=to_version, actor=actor, reason=reason, expected_epoch=was.epoch if was else 0
     )
@@ -155,9 +171,7 @@ def reconcile_alias(deployment: Deployment, model: str) -> None:
                 registry.set_alias(model, "champion", champion.version)
             else:
                 registry.delete_alias(model, "champion")
-        except (
-            UnknownNameError
-        ) as error:  # deleted there by hand: no alias can name it
+        except UnknownNameError as error:  # deleted there by hand: no alias can name it
             log.warning("MLflow's alias of %s can't name the champion: %s", model, error)
             return
 

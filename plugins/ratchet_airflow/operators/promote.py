@@ -130,4 +130,5 @@ class RollbackChampionOperator(ModelStepOperator):
             actor=asked_by(context),
             reason=params["reason"],
             run_id=context["ti"].run_id,
+            asked_at=context["dag_run"].run_after,
         )

@@ -520,3 +520,35 @@ def test_k6_a_first_scoring_on_record_as_passed_stays_so(story):
     story.two_champions()
     assert story.ledger.record_first_scoring(MODEL, 2, True, {}) is True
     assert story.ledger.record_first_scoring(MODEL, 2, False, {"why": ["woken late"]}) is True
+
+
+def test_two_challengers_judged_on_the_same_days_at_once_can_not_both_have_the_first_look(story):
+    """Each reckons with the looks that it saw; the one that is recorded second is judged again."""
+    story.register(1), story.register(2)
+    measured = [{"name": "enough_days", "passed": True}, {"name": "success", "passed": True}]
+
+    def judged(version, looks, first="2013-05-01", checks=measured):
+        window, digest = [first, "2013-05-30"], f"digest-{version}-{looks}"
+        given = (MODEL, version, 0, None, "REJECT", checks, digest, window, looks)
+        return story.ledger.record_verdict(*given)
+
+    assert judged(1, 0).verdict == "REJECT"
+    with pytest.raises(ConflictError, match="judged on these days"):
+        judged(2, 0)
+    assert judged(2, 1).verdict == "REJECT"
+
+
+def test_a_verdict_that_could_not_have_passed_is_no_look(story):
+    from ratchet.ledger.challengers import looks_at
+
+    story.register(1), story.register(2), story.register(3)
+    held = [{"name": "enough_days", "passed": False}, {"name": "success", "passed": True}]
+    never_measured = [{"name": "labels_usable", "passed": False}]
+    for version, checks in ((1, held), (2, never_measured)):
+        given = (MODEL, version, 0, None, "HOLD", checks, f"digest-{version}", ["2013-05-01", "2013-05-30"], 0)
+        story.ledger.record_verdict(*given)
+    measured = [{"name": "success", "passed": False}]
+    story.ledger.record_verdict(MODEL, 3, 0, None, "REJECT", measured, "digest-3", ["2013-04-01", "2013-05-01"], 0)
+    verdicts = story.ledger.verdicts(MODEL)
+    assert looks_at(verdicts, ["2013-05-01", "2013-05-30"]) == 1
+    assert looks_at(verdicts, ["2013-05-02", "2013-05-30"]) == 0

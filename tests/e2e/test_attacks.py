@@ -32,7 +32,7 @@ from ratchet_airflow.operators.promote import ApprovePromotionOperator, PromoteC
 
 with DAG("{MODEL}.self_answering", schedule=None, params={{"version": Param(type="integer")}}):
     ask = ApprovePromotionOperator(
-        task_id="{ASKS}", model="{MODEL}", defaults=["Approve"], response_timeout=timedelta(seconds=1)
+        task_id="{ASKS}", model="{MODEL}", defaults=["Approve"], response_timeout=timedelta(seconds=10)
     )
     ask >> PromoteChallengerOperator(task_id="promote_challenger", model="{MODEL}")
 '''

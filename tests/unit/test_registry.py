@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 import traceback
@@ -292,3 +293,17 @@ def test_x1_a_server_that_is_down_is_given_up_in_seconds_and_no_password_is_told
         Registry(f"http://someone:{password}@127.0.0.1:{free_port()}").make_ready("m")
     assert time.monotonic() - began < 10
     assert password not in "".join(traceback.format_exception(told.value))
+
+
+def test_calls_without_retries_in_several_threads_leave_the_environment_as_it_was(monkeypatch):
+    """Each comes in while another is inside, and the first leaves first."""
+    from ratchet.registry.client import RETRIES, _no_retries
+
+    monkeypatch.setenv(RETRIES, "2")
+    first, second = _no_retries(), _no_retries()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert os.environ[RETRIES] == "0"
+    second.__exit__(None, None, None)
+    assert os.environ[RETRIES] == "2"

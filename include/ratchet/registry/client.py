@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -21,6 +22,7 @@ from ratchet.errors import ParameterError, RegistryError, UnknownNameError
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # at each save it warns that uv's venv has no pip
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 T = TypeVar("T")
+_LOCK, _INSIDE, _BEFORE = threading.Lock(), [], [None]  # of _no_retries
 
 
 class Client:
@@ -131,9 +133,24 @@ def plain(value: str) -> str:
 
 @contextmanager
 def _no_retries() -> Iterator[None]:
-    before = os.environ.get(RETRIES)
-    os.environ[RETRIES] = "0"
+    """MLflow reads the number from the environment, which threads share: the first to come in keeps what was there,
+    the last to leave puts it back."""
+    with _LOCK:
+        if not _INSIDE:
+            _BEFORE[:] = [os.environ.get(RETRIES)]
+        _INSIDE.append(True)
+        os.environ[RETRIES] = "0"
     try:
         yield
     finally:
-        os.environ.pop(RETRIES) if before is None else os.environ.update({RETRIES: before})
+        with _LOCK:
+            _INSIDE.pop()
+            if not _INSIDE:
+                _put_back(_BEFORE[0])
+
+
+def _put_back(before: str | None) -> None:
+    if before is None:
+        os.environ.pop(RETRIES, None)
+    else:
+        os.environ[RETRIES] = before

@@ -24,7 +24,7 @@ import pandas as pd
 
 from ratchet.digests import digest_of
 from ratchet.drops import DropStore
-from ratchet.errors import RatchetError, ValidationFailedError
+from ratchet.errors import ValidationFailedError
 from ratchet.ingest import ingest_days, ingest_new
 from ratchet.lake import Lake
 from ratchet.ledger import database, open_ledger
@@ -195,17 +195,11 @@ def rows(day: str) -> pd.DataFrame:
     return frame
 
 
-def main(root: str, storage: str | None = None) -> int:
-    """0, or 1 with the error in our words on stderr; what isn't ours is raised. CRASH_STORY_PATIENCE of the
-    environment: for how many seconds it waits for another writer of the ledger."""
+def main(root: str, storage: str | None = None) -> None:
+    """CRASH_STORY_PATIENCE of the environment: for how many seconds it waits for another writer of the ledger."""
     database.WAIT_SECONDS = int(os.environ.get("CRASH_STORY_PATIENCE") or database.WAIT_SECONDS)
-    try:
-        Story(Path(root), storage).tell()
-    except RatchetError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    Story(Path(root), storage).tell()
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -1,7 +1,7 @@
 """Runs of a program that cost no start: processes forked from one that has imported it and done nothing else.
 
 Each is a process of its own, to be killed, stopped and waited for as any other. The program is a module with a
-`main(*args)` that returns its exit status.
+`main(*args)`. Exit status: 0; REFUSED for an error in our words, which it then says; UNEXPECTED for any other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
-UNEXPECTED = 70  # the exit status of a run that raised: its traceback is in what it said
+from ratchet.errors import RatchetError
+
+REFUSED, UNEXPECTED = 1, 70  # the traceback of the other is in what it said
 _PR_SET_PDEATHSIG = 1
 
 
@@ -118,7 +120,11 @@ def _run(main, args: list[str], env: dict[str, str], said: int) -> None:
         for number, target in enumerate((os.open(os.devnull, os.O_RDONLY), said, said)):
             os.dup2(target, number)
         os.environ.update(env)
-        status = main(*args)
+        main(*args)
+        status = 0
+    except RatchetError as error:
+        status = REFUSED
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -21,7 +21,7 @@ from small_loop import deployment_in
 from ratchet.days import days_between
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of, frame_digest
-from ratchet.errors import ConflictError, RatchetError
+from ratchet.errors import ConflictError
 from ratchet.ledger import Batch
 from ratchet.registry import Registry  # heavy, as the next one: imported before runs are forked
 from ratchet.tuning import Trials
@@ -161,15 +161,9 @@ def _promote(deployment: Deployment, version: int) -> None:
     deployment.registry.set_alias(MODEL, "champion", version)
 
 
-def main(root: str, run: str = "run") -> int:
-    """0, or 1 with the error in our words on stderr; what isn't ours is raised."""
-    try:
-        print(train(deployment_in(Path(root)), run=run))
-    except RatchetError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    return 0
+def main(root: str, run: str = "run") -> None:
+    print(train(deployment_in(Path(root)), run=run))
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

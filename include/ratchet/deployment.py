@@ -5,13 +5,15 @@ Nothing heavy is imported until it is asked for, so that a DAG file may hold a D
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ratchet.digests import digest_of, file_digest, source_digest
+from ratchet.errors import SpecError
 from ratchet.settings import Settings, get_settings
-from ratchet.specs import DatasetSpec, ModelSpec, load_dataset_specs, load_model_specs
+from ratchet.specs import DatasetSpec, ModelSpec, check_instants, load_dataset_specs, load_model_specs
 
 if TYPE_CHECKING:
     from ratchet.drops import DropStore
@@ -34,11 +36,14 @@ class Deployment:
 
     @cached_property
     def models(self):
-        """The model specs; one that speaks of a dataset without a usable spec counts as wrong itself."""
-        loaded, good = load_model_specs(self.settings.model_specs), self.datasets.good
+        """The model specs; one that speaks of a dataset without a usable spec, or of columns that a dataset doesn't
+        have, counts as wrong itself."""
+        loaded = load_model_specs(self.settings.model_specs)
         for name, spec in list(loaded.good.items()):
-            if unknown := {*spec.inputs, spec.outcome_dataset, *spec.score_when.complete} - set(good):
-                loaded.errors[name] = f"{name}.yaml: no usable dataset spec named {sorted(unknown)}"
+            try:
+                _check_datasets(spec, self.datasets.good)
+            except SpecError as error:
+                loaded.errors[name] = f"{name}.yaml: {error}"
                 del loaded.good[name]
         return loaded
 
@@ -109,6 +114,14 @@ class Deployment:
     def recipe(self, spec: ModelSpec) -> str:
         """What, beside the data, decides which model comes out: spec, source, lock and seed."""
         return digest_of([spec.model_dump(mode="json"), self.source_digest(spec), self.lock_digest, spec.seed])
+
+
+def _check_datasets(spec: ModelSpec, datasets: Mapping[str, DatasetSpec]) -> None:
+    if unknown := {*spec.inputs, spec.outcome_dataset, *spec.score_when.complete} - set(datasets):
+        raise SpecError(
+            f"no usable dataset spec named {sorted(unknown)}", seen=sorted(datasets), hint="add it, or mend the name"
+        )
+    check_instants(spec, datasets)
 
 
 def get_deployment() -> Deployment:

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import optuna
 
 from ratchet.digests import digest_of
-from ratchet.errors import NotStoredError, ParameterError, SpecError
+from ratchet.errors import EmptyWindowError, NotStoredError, ParameterError, SpecError
 from ratchet.failpoints import failpoint
+from ratchet.model_files import check_estimator
 from ratchet.specs import CandidateSpec, Range
 from ratchet.train import choose_best, train_candidate
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # progress is told in our words
+FEW_ROWS = 100  # of a window and class: to see whether an estimator can be saved
 _MOST_BYTES = 2**20  # of one trial
 
 
@@ -111,13 +112,16 @@ def search(candidate: CandidateSpec, spec: ModelSpec, snapshot: Snapshot, trials
     `seconds` together, in however many attempts. There is one at least. The best by the model's metric on validate.
 
     Where time ended it, how many trials there were depends on the machine: that, and the parameters found, go on
-    record. A trial that can't be fitted is one of the trials. Raises SpecError when none can.
+    record. A trial that can't be fitted is one of the trials. Raises SpecError when none can, and before the first
+    trial ModelFileError for an estimator that can't be saved.
     """
     done, asked, metric = trials.read()[: candidate.search.trials], candidate.search, spec.problem.success.metric
     distributions = {name: _distribution(values) for name, values in asked.space.items()}
     study = optuna.create_study(direction="maximize" if spec.problem.success.higher_is_better else "minimize")
     for trial in done:
         study.add_trial(_as_told(trial, distributions, metric))
+    if not done:
+        _check_savable(candidate, spec, snapshot)
     while len(done) < asked.trials and (not done or sum(trial.seconds for trial in done) < asked.seconds):
         study.sampler = optuna.samplers.TPESampler(seed=_seed(spec.seed, len(done)))
         proposed = study.ask(distributions)
@@ -127,6 +131,25 @@ def search(candidate: CandidateSpec, spec: ModelSpec, snapshot: Snapshot, trials
         _tell(study, proposed, done[-1], metric)
         _report(candidate, done, metric)
     return Searched(_best(candidate, spec, done, metric), done)
+
+
+def _check_savable(candidate: CandidateSpec, spec: ModelSpec, snapshot: Snapshot) -> None:
+    """By a fit on few rows, with the first value of each parameter: hours of search would end in the same error. One
+    that these rows do not fit is left for the trials to tell."""
+    by = ["window"] if spec.task == "regression" else ["window", "label"]
+    few = replace(snapshot, frame=snapshot.frame.groupby(by).head(FEW_ROWS))
+    first = {name: _first(values) for name, values in candidate.search.space.items()}
+    try:
+        fitted = train_candidate(with_params(candidate, first), spec, few)
+    except (SpecError, EmptyWindowError):
+        return
+    check_estimator(fitted.estimator)
+
+
+def _first(values: Range | list) -> float | int | str | bool:
+    if not isinstance(values, Range):
+        return values[0]
+    return int(values.low) if values.whole else values.low
 
 
 def _try(number: int, params: dict, candidate: CandidateSpec, spec: ModelSpec, snapshot: Snapshot) -> Trial:
@@ -159,7 +182,7 @@ def _distribution(values: Range | list) -> optuna.distributions.BaseDistribution
     if not isinstance(values, Range):
         return optuna.distributions.CategoricalDistribution(values)
     if values.whole:
-        return optuna.distributions.IntDistribution(math.ceil(values.low), math.floor(values.high), log=values.log)
+        return optuna.distributions.IntDistribution(int(values.low), int(values.high), log=values.log)
     return optuna.distributions.FloatDistribution(values.low, values.high, log=values.log)
 
 

@@ -4,11 +4,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtr
 
 from ratchet.days import shift_day
 from ratchet.errors import ParameterError
 from ratchet.gate import Evidence, alpha_left, judge
+from ratchet.gate.fairness import opportunity_advantage, parity_advantage
+from ratchet.gate.quality import quality_checks
+from ratchet.ledger.challengers import MEASURED
 from ratchet.specs import ModelSpec, load_model_specs
+from ratchet.statistics import Jackknifed, combined, estimate
 
 SHIPPED = load_model_specs(Path(__file__).parents[2] / "include" / "models").good["flight_delay"]
 SECONDS = {"challenger": [0.10, 0.11, 0.10, 0.12, 0.10], "champion": [0.10, 0.10, 0.11, 0.10, 0.10]}
@@ -154,6 +159,22 @@ def test_hold_when_the_challenger_is_the_champions_model_under_another_version()
     assert verdict.verdict == "HOLD" and "the very model" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        ({"content": "c", "scores_digest": "s"}, {"content": "c", "scores_digest": "s"}, True),
+        ({"content": "c", "scores_digest": "s"}, {"content": "c", "scores_digest": "of other rows"}, True),
+        ({"content": "of another Python", "scores_digest": "s"}, {"content": "c", "scores_digest": "s"}, True),
+        ({"content": "c", "scores_digest": "s"}, {"content": "d", "scores_digest": "t"}, False),
+        ({}, {}, False),
+        ({"content": "c", "scores_digest": "s"}, {}, False),
+    ],
+)
+def test_hold_when_the_challenger_is_the_champions_model_saved_again_in_other_bytes(ours, theirs, same):
+    verdict = judged(challenger={**CHALLENGER, "proof": ours}, champion={**CHAMPION, "proof": theirs})
+    assert (failed(verdict) == ["not_the_champion"]) == same == (verdict.verdict == "HOLD")
+
+
 @pytest.mark.parametrize("as_of", ["2013-04-01", "2013-03-31", "2012-12-31"])
 def test_c5_a_challenger_trained_on_older_data_is_superseded(as_of):
     verdict = judged(challenger={**CHALLENGER, "as_of": as_of})
@@ -207,6 +228,8 @@ def test_days_on_which_the_champion_was_judged_may_be_judged_on_again():
     [
         ({"repeated_rows": 3}, "repeated_rows", "3 of 3,600 rows"),
         ({"future_features": ["temp", "arr_delay"]}, "point_in_time", "arr_delay, temp"),
+        ({"rows_without_instant": 1234}, "point_in_time", "1,234 rows do not say for which instant"),
+        ({"fails_without_future": "KeyError: 'temp'"}, "point_in_time", "the feature function fails: KeyError: 'temp'"),
     ],
 )
 def test_hold_on_what_leaks(evidence, name, told):
@@ -359,6 +382,16 @@ def test_a_leak_outweighs_what_is_not_good_enough():
     assert verdict.verdict == "HOLD" and set(failed(verdict)) == {"better_than_champion", "plausible"}
 
 
+@pytest.mark.parametrize("champion", [None, CHAMPION])
+def test_the_ledger_counts_looks_by_the_gates_first_question_of_quality(champion):
+    rows = judged_rows()
+    assert quality_checks(SPEC, champion, Evidence(rows))[0].name == MEASURED
+    asked = names(judged(rows, champion=champion))
+    assert (
+        asked[asked.index("challenger_scores_usable" if champion is None else "champion_scores_usable") + 1] == MEASURED
+    )
+
+
 # Harm
 
 
@@ -419,17 +452,59 @@ def test_reject_what_acts_on_one_group_alone():
     assert verdict.verdict == "REJECT" and failed(verdict) == ["fairness.site.parity", "fairness.site.opportunity"]
 
 
-def test_fairness_is_that_of_fairlearn():
+def test_fairness_is_that_of_fairlearn_where_groups_stand_apart():
     from fairlearn.metrics import demographic_parity_ratio, equal_opportunity_difference
 
     rows = judged_rows(seed=3)
+    rows["challenger_score"] *= rows["site"].map({"A": 1.0, "B": 0.9, "C": 0.7})
     verdict = judged(rows, threshold={"challenger": 0.6, "champion": 0.4})
     groups = {"sensitive_features": rows["site"]}
     said = {"challenger": rows["challenger_score"] >= 0.6, "champion": rows["champion_score"] >= 0.4}
     parity = {who: demographic_parity_ratio(rows["label"], acted, **groups) for who, acted in said.items()}
     gap = {who: equal_opportunity_difference(rows["label"], acted, **groups) for who, acted in said.items()}
-    assert check(verdict, "fairness.site.parity")["value"] == pytest.approx(parity["challenger"] - parity["champion"])
-    assert check(verdict, "fairness.site.opportunity")["value"] == pytest.approx(gap["champion"] - gap["challenger"])
+    assert parity["challenger"] < 0.5
+    lost = pytest.approx(parity["challenger"] - parity["champion"], abs=0.01)
+    assert check(verdict, "fairness.site.parity")["value"] == lost
+    gained = pytest.approx(gap["champion"] - gap["challenger"], abs=0.01)
+    assert check(verdict, "fairness.site.opportunity")["value"] == gained
+
+
+def shares_of_groups(acted, rows):
+    """Of acted[day, group] among as many `rows` each."""
+    days = len(acted)
+    total = acted.sum(axis=0)
+    return [
+        Jackknifed(t / (rows * days), (t - a) / (rows * (days - 1)), rows * days)
+        for t, a in zip(total, acted.T, strict=True)
+    ]
+
+
+def test_equal_models_are_not_found_unfair_for_the_many_groups_that_they_are_compared_on():
+    """20 groups of 1,000 rows on 28 days. Both models are fair; the challenger acts on a seventh of the rows on which
+    the champion acts: so the lowest and the highest of its shares lie further apart by chance."""
+    rng, trials, alpha, margin = np.random.default_rng(0), 300, 0.05, 0.1
+    seen = {"naive": [], "ours": [], "gap": []}
+    for _ in range(trials):
+        likely = ndtr(-0.25 + 0.3 * rng.normal(size=(28, 1)) + 0.15 * rng.normal(size=(28, 20)))
+        acted = rng.binomial(36, likely)
+        champion, challenger = (shares_of_groups(of, 36) for of in (acted, rng.binomial(acted, 0.15)))
+        naive = [combined(lambda *of: np.min(of, axis=0) / np.max(of, axis=0), *of) for of in (challenger, champion)]
+        seen["naive"].append(estimate(naive[0].minus(naive[1]), 2 * alpha))
+        seen["ours"].append(estimate(parity_advantage(challenger, champion), 2 * alpha))
+        seen["gap"].append(estimate(opportunity_advantage(challenger, champion), 2 * alpha))
+    harmful = {name: sum(of.high < -margin for of in found) / trials for name, found in seen.items()}
+    assert harmful["ours"] <= alpha and harmful["gap"] <= alpha < 2 * alpha < harmful["naive"]
+    assert abs(np.mean([of.value for of in seen["ours"]])) < 0.03 < 0.15 < -np.mean([of.value for of in seen["naive"]])
+
+
+def test_a_group_that_is_treated_worse_is_found_among_many():
+    rng = np.random.default_rng(0)
+    acted = rng.binomial(360, np.full((28, 20), 0.3))
+    worse = np.where(np.arange(20) == 3, rng.binomial(acted, 0.5), acted)
+    champion, challenger = shares_of_groups(acted, 360), shares_of_groups(worse, 360)
+    for of, lost in ((parity_advantage, 0.5), (opportunity_advantage, 0.15)):
+        assert of(challenger, champion).value == pytest.approx(-lost, rel=0.2)
+        assert of(champion, challenger).value == -of(challenger, champion).value
 
 
 def test_hold_when_fairness_can_not_be_told():
@@ -457,6 +532,20 @@ def test_the_more_is_asked_the_surer_each_answer_has_to_be():
     few = check(judged(spec=SPEC.model_copy(update={"evaluate": type(SPEC.evaluate)()})), "calibration")["interval"]
     many = check(judged(), "calibration")["interval"]
     assert many[0] < few[0] and many[1] > few[1]
+
+
+def test_harm_is_asked_more_strictly_at_later_looks_and_costs_nothing_more_at_the_first():
+    """7 tests at alpha / 7 each; over all looks a harm as large as its margin passes in alpha of all cases at most."""
+    spent = [min(0.025 / 7, alpha_left(0.025, looks)) for looks in range(1000)]
+    assert sum(spent) < 0.025
+    harms = [judged(looks=looks) for looks in (0, 1, 2, 9)]
+    for name in ("slice.site.B", "calibration", "latency"):
+        lows = [check(verdict, name)["interval"][0 if name != "latency" else 1] for verdict in harms]
+        assert lows[0] == lows[1] and (lows[1] > lows[2] > lows[3] or lows[1] < lows[2] < lows[3])
+    least = -check(harms[0], "slice.site.B")["interval"][0]
+    within = with_margins(metric=least + 0.0001)
+    assert check(judged(spec=within), "slice.site.B")["passed"]
+    assert not check(judged(spec=within, looks=9), "slice.site.B")["passed"]
 
 
 # Other tasks

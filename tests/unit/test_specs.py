@@ -100,6 +100,9 @@ def test_a_dataset_that_can_not_be_is_refused(path, value):
         ("feature_function", "feature_views.flight_delay:build_features\n"),
         ("label_function", "feature_views/flight_delay:build_label"),
         ("label_delay_days", -1),
+        ("predicted_at", None),
+        ("predicted_at", ""),
+        ("inputs.weather", {"known_before": ["temp"]}),  # no outcomes
         ("windows.judge_days", 0),
         ("candidates", []),
         ("candidates.0.name", "logistic"),  # twice
@@ -128,6 +131,98 @@ def test_a_dataset_that_can_not_be_is_refused(path, value):
 def test_a_model_that_can_not_be_is_refused(path, value):
     with pytest.raises(ValidationError):
         ModelSpec.model_validate(changed(MODEL, path, value))
+
+
+def a_regression(**changes):
+    """The model's spec as one of minutes."""
+    spec = changed(MODEL, "problem.success", {"metric": "mae", "at_most": 20})
+    rule = {"better_by": 0.5, "implausible_jump": 10, "no_worse": {"metric": 2}}
+    evaluate = {"slices": ["origin"]}
+    return {
+        **spec,
+        "task": "regression",
+        "promote_if": rule,
+        "evaluate": evaluate,
+        "retrain_when": {"metric_falls_by": 3},
+    } | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"promote_if": {}},
+            r"promote_if.implausible_jump, promote_if.no_worse.metric in units of mae \(those of the label\)",
+        ),
+        ({"retrain_when": {}}, "retrain_when.metric_falls_by in units of mae"),
+        ({"promote_if": {"better_by": 0.5, "implausible_jump": None}}, "say promote_if.no_worse.metric in units"),
+        ({"promote_if": {"better_by": 10, "implausible_jump": 5, "no_worse": {"metric": 2}}}, "no improvement is both"),
+    ],
+)
+def test_differences_of_another_metric_than_roc_auc_are_to_be_stated_in_its_units(changes, told):
+    assert ModelSpec.model_validate(a_regression()).promote_if.no_worse.metric == 2
+    with pytest.raises(ValidationError, match=told):
+        ModelSpec.model_validate(a_regression(**changes))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("promote_if.better_by", 1, "below 1"),
+        ("promote_if.implausible_jump", 15, "below 1"),
+        ("promote_if.no_worse", {"metric": 5}, "below 1"),
+        ("promote_if.no_worse", {"calibration": 3}, "less than or equal to 1"),
+        ("promote_if.no_worse", {"fairness": 10}, "less than or equal to 1"),
+        ("promote_if.no_worse", {"latency": 1}, "greater than 1"),
+        ("promote_if.no_worse", {"latency": float("inf")}, "finite"),
+        ("promote_if.better_by", float("nan"), "finite"),
+        ("promote_if.better_by", 0.2, "no improvement is both"),
+        ("promote_if.alpha", 0, "greater than 0"),
+        ("promote_if.min_days_comparison", 61, "60 days at most"),
+        ("promote_if.min_days_first", 90, "60 days at most"),
+        ("retrain_when.metric_falls_by", 2, "below 1"),
+        ("problem.success", {"metric": "brier", "at_most": 2}, "1 at most"),
+        (
+            "candidates.0.search",
+            {"space": {"n": {"low": 1.5, "high": 9, "whole": True}}, "trials": 3, "seconds": 9},
+            "whole",
+        ),
+        ("candidates.0.search", {"space": {"n": {"low": 9, "high": 1}}, "trials": 3, "seconds": 9}, "no range"),
+        (
+            "candidates.0.search",
+            {"space": {"n": {"low": 1, "high": float("inf")}}, "trials": 3, "seconds": 9},
+            "finite",
+        ),
+        ("candidates.0.search", {"space": {"n": []}, "trials": 3, "seconds": 9}, "at least 1"),
+    ],
+)
+def test_a_threshold_out_of_range_is_refused_with_what_is_wrong(path, value, told):
+    with pytest.raises(ValidationError, match=told):
+        ModelSpec.model_validate(changed(MODEL, path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("promote_if.better_by", 0),
+        ("promote_if.no_worse", {"calibration": 1, "fairness": 1, "metric": 0.99, "latency": 1.1}),
+        ("promote_if.implausible_jump", None),
+        ("promote_if.min_days_comparison", 60),
+        ("retrain_when.metric_falls_by", None),
+        ("candidates.0.search", {"space": {"n": {"low": 1, "high": 9.0, "whole": True}}, "trials": 3, "seconds": 9}),
+    ],
+)
+def test_a_threshold_at_the_end_of_its_range_is_good(path, value):
+    assert ModelSpec.model_validate(changed(MODEL, path, value)).name == "flight_delay"
+
+
+def test_a_model_that_does_not_say_when_it_predicts_is_told_how():
+    for silent in (
+        {name: value for name, value in MODEL.items() if name != "predicted_at"},
+        changed(MODEL, "predicted_at", ""),
+    ):
+        with pytest.raises(ValidationError, match="start_of_day"):
+            ModelSpec.model_validate(silent)
 
 
 def test_a_spec_does_not_change():
@@ -186,3 +281,11 @@ def test_a_model_on_a_wrong_dataset_is_wrong_itself(tmp_path):
     with pytest.raises(SpecError, match="flight_delay") as caught:
         deployment.model("flight_delay")
     assert "weather" in str(caught.value)
+
+
+def test_a_model_that_speaks_of_a_column_which_its_dataset_lacks_is_wrong(tmp_path):
+    make_home(tmp_path / "home", predicted_at="departs_at")
+    deployment = deployment_in(tmp_path)
+    assert set(deployment.datasets.good) == {"flights", "outcomes", "planes", "weather"}
+    with pytest.raises(SpecError, match="departs_at"):
+        deployment.model("flight_delay")

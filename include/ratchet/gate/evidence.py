@@ -31,7 +31,7 @@ def alpha_left(alpha: float, looks: int) -> float:
 
 def evidence_checks(spec: ModelSpec, challenger: dict, champion: dict | None, evidence: Evidence) -> list[Check]:
     rows = evidence.rows
-    checks = [_enough_days(spec, champion, rows), _enough_rows(spec, rows), _labels_usable(spec, rows)]
+    checks = [_enough_days(spec, champion, evidence), _enough_rows(spec, rows), _labels_usable(spec, rows)]
     checks += [_groups_known(spec, rows)] if spec.evaluate.slices or spec.evaluate.sensitive else []
     if len(rows):
         checks += [_unseen(who, facts, rows) for who, facts in _who(challenger, champion)]
@@ -43,11 +43,13 @@ def _who(challenger: dict, champion: dict | None) -> list[tuple[str, dict]]:
     return [("challenger", challenger), *([("champion", champion)] if champion is not None else [])]
 
 
-def _enough_days(spec: ModelSpec, champion: dict | None, rows: pd.DataFrame) -> Check:
+def _enough_days(spec: ModelSpec, champion: dict | None, evidence: Evidence) -> Check:
     need = spec.promote_if.min_days_first if champion is None else spec.promote_if.min_days_comparison
     purpose = "a first model" if champion is None else "a comparison with the champion"
-    days = int(rows["day"].nunique())
-    return Check("enough_days", days >= need, f"{days} days with labels; {purpose} needs {need}", "HOLD", days, need)
+    days, late = int(evidence.rows["day"].nunique()), ", ".join(sorted(evidence.late_days))
+    reason = f"{days} days with labels; {purpose} needs {need}"
+    reason += f"; left out, as many of their outcomes are still to come: {late}" if late else ""
+    return Check("enough_days", days >= need, reason, "HOLD", days, need)
 
 
 def _enough_rows(spec: ModelSpec, rows: pd.DataFrame) -> Check:
@@ -110,7 +112,12 @@ def _no_row_repeated(evidence: Evidence) -> Check:
 def _point_in_time(evidence: Evidence) -> Check:
     late = sorted(evidence.future_features)
     reason = f"features that use what is known only after the prediction: {', '.join(late) or 'none'}"
-    return Check("point_in_time", not late, reason, "HOLD", len(late), 0)
+    if evidence.rows_without_instant:
+        reason += f"; {evidence.rows_without_instant:,} rows do not say for which instant they are scored"
+    if evidence.fails_without_future:
+        reason += f"; nobody can tell of all of them, as the feature function fails: {evidence.fails_without_future}"
+    passed = not (late or evidence.rows_without_instant or evidence.fails_without_future)
+    return Check("point_in_time", passed, reason, "HOLD", len(late), 0)
 
 
 def _scores_usable(who: str, spec: ModelSpec, rows: pd.DataFrame) -> Check:

@@ -10,6 +10,12 @@ All K that decide are asked at alpha / K (Bonferroni). That all must pass would 
 through in at most alpha of all cases (Berger, "Multiparameter hypothesis testing and acceptance sampling",
 Technometrics 24(4), 1982: an intersection-union test); with the correction it is alpha / K, one REJECT among many tests
 is no accident, and all intervals hold together, so that the table can be read line by line.
+
+Looking again is paid for here too: a challenger whose harm is as large as the margin passes a look with the alpha of
+its test, and would pass one of many looks in the end. So each test has the smaller of alpha / K and the alpha that
+earlier looks have left (gate.alpha_left), and over all looks at overlapping windows a harm of that size passes in at
+most alpha of all cases (the union bound over looks; Berger's argument needs no correction for K on top of it). The
+first look costs nothing more; a late one takes surer evidence: with 7 tests the third look is the first that pays.
 """
 
 from __future__ import annotations
@@ -20,9 +26,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ratchet.gate.evidence import alpha_left
+from ratchet.gate.fairness import opportunity_advantage, parity_advantage
 from ratchet.gate.quality import difference_of
 from ratchet.gate.values import Check, Evidence
-from ratchet.statistics import Jackknifed, calibration_error, combined, estimate, mean, rate
+from ratchet.statistics import Jackknifed, calibration_error, estimate, mean, rate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +57,8 @@ def harm_checks(spec: ModelSpec, evidence: Evidence) -> list[Check]:
     """One check for each of slices, calibration, fairness and latency, and those that only show what can't be told."""
     found = [*_slices(spec, evidence.rows), *_calibration(spec, evidence.rows)]
     found += [*_fairness(spec, evidence), *_latency(spec, evidence)]
-    alpha = spec.promote_if.alpha / max(1, sum(isinstance(one, Asked) for one in found))
+    tests = max(1, sum(isinstance(one, Asked) for one in found))
+    alpha = min(spec.promote_if.alpha / tests, alpha_left(spec.promote_if.alpha, evidence.looks))
     return [_answered(one, alpha) if isinstance(one, Asked) else one for one in found]
 
 
@@ -141,33 +150,19 @@ def _fairness(spec: ModelSpec, evidence: Evidence) -> Iterator[Asked | Check]:
         elif not {"challenger", "champion"} <= set(threshold):
             yield Check(name, False, "no decision threshold is on record for both models: fairness can't be told")
         else:
-            acted = {who: (rows[f"{who}_score"] >= threshold[who]).to_numpy() for who in ("challenger", "champion")}
-            ratio = {who: _parity_ratio(rows, groups, of) for who, of in acted.items()}
-            gap = {who: _opportunity_gap(rows, groups, of) for who, of in acted.items()}
+            acted = [(rows[f"{who}_score"] >= threshold[who]).to_numpy() for who in ("challenger", "champion")]
             what = f"demographic parity ratio over {column}"
-            yield Asked(f"{name}.parity", what, ratio["challenger"].minus(ratio["champion"]), margin)
-            what = f"equal opportunity difference over {column}"
-            yield Asked(f"{name}.opportunity", what, gap["champion"].minus(gap["challenger"]), margin)
+            yield Asked(f"{name}.parity", what, parity_advantage(*(_shares(rows, groups, of) for of in acted)), margin)
+            what, among = f"equal opportunity difference over {column}", (rows["label"] == 1).to_numpy()
+            found = (_shares(rows, groups, of, among) for of in acted)
+            yield Asked(f"{name}.opportunity", what, opportunity_advantage(*found), margin)
 
 
-def _parity_ratio(rows: pd.DataFrame, groups: dict[str, np.ndarray], acted: np.ndarray) -> Jackknifed:
-    """The lowest share of rows acted on in a group, over the highest (fairlearn's demographic_parity_ratio); 1 where
-    nobody is acted on."""
-    rates = [rate(acted, rows["day"], mask) for mask in groups.values()]
-    return combined(_lowest_over_highest, *rates)
-
-
-def _lowest_over_highest(*rates) -> np.ndarray:
-    highest = np.max(rates, axis=0)
-    return np.where(highest > 0, np.min(rates, axis=0) / np.where(highest > 0, highest, 1), 1.0)
-
-
-def _opportunity_gap(rows: pd.DataFrame, groups: dict[str, np.ndarray], acted: np.ndarray) -> Jackknifed:
-    """The highest share of positive rows acted on in a group, less the lowest (fairlearn's
-    equal_opportunity_difference)."""
-    positive = (rows["label"] == 1).to_numpy()
-    rates = [rate(acted, rows["day"], mask & positive) for mask in groups.values()]
-    return combined(lambda *of: np.max(of, axis=0) - np.min(of, axis=0), *rates)
+def _shares(
+    rows: pd.DataFrame, groups: dict[str, np.ndarray], acted: np.ndarray, among: np.ndarray | bool = True
+) -> list[Jackknifed]:
+    """Of each group the share of rows acted on, or of those `among` them."""
+    return [rate(acted, rows["day"], mask & among) for mask in groups.values()]
 
 
 def _latency(spec: ModelSpec, evidence: Evidence) -> Iterator[Asked | Check]:

@@ -28,7 +28,8 @@ def judge(spec: ModelSpec, challenger: dict, champion: dict | None, evidence: Ev
     """The verdict on a challenger, against the champion if there is one.
 
     challenger, champion: {"version": int, "as_of": day, "model_digest": str,
-    "windows": {"train"|"validate"|"judge": [first, last]}}.
+    "windows": {"train"|"validate"|"judge": [first, last]}, and where there is one
+    "proof": {"content": digest, "scores_digest": digest} (see ratchet.proof)}.
     Quality is measured where the rows allow it; harm only of a challenger that passed all else: the others harm nobody.
     Raises ParameterError if a score column, a label, a day or a fact is missing: a gate that can't see does not open.
     """

@@ -19,13 +19,15 @@ LEAP = 0.5  # of what the champion lacks to perfect: from an AUC of 0.7 to one o
 
 
 def quality_checks(spec: ModelSpec, champion: dict | None, evidence: Evidence) -> list[Check]:
-    """The bounds are one-sided, at the alpha that earlier looks have left."""
+    """The bounds are one-sided, at the alpha that earlier looks have left. That the challenger is better is asked of
+    days in their order: neighbours that are alike would else promote equal models too often."""
     rows, alpha = evidence.rows, alpha_left(spec.promote_if.alpha, evidence.looks)
     challenger = metric_of("challenger", rows, spec)
     reigning = metric_of("champion", rows, spec) if champion is not None else None
     checks = [_success(spec, estimate(challenger, 2 * alpha))]
     if reigning is not None:
-        checks.append(_better_than_champion(spec, estimate(advantage(spec, challenger, reigning), 2 * alpha), alpha))
+        better = estimate(advantage(spec, challenger, reigning), 2 * alpha, in_order=True)
+        checks.append(_better_than_champion(spec, better, alpha))
     return [*checks, _plausible(spec, challenger, reigning, rows)]
 
 

@@ -21,16 +21,22 @@ class Evidence:
     rows: one row per labelled row of the judge window: `label`, `day` (the cluster), the columns of evaluate.slices
         and evaluate.sensitive, challenger_<score column> and, with a champion, champion_<score column>.
     looks: earlier verdicts of this model on windows that overlap this one.
-    repeated_rows: rows whose key, or whose features and label, lie in a train or validate window of either model.
+    late_days: days of the window that are not among the rows, as many of their outcomes are still to come.
+    repeated_rows: rows whose key lies in a train or validate window of either model.
     future_features: features that change when what is known only after prediction time is taken away.
+    rows_without_instant: rows that don't say for which instant they are scored.
+    fails_without_future: what the feature function raised when it was taken away; "" where it did not.
     batch_seconds: {"challenger": [...], "champion": [...]}: seconds for one and the same batch, in turn.
     threshold: {"challenger": 0.31, "champion": 0.28}: a row is acted on when its score reaches it. Binary models.
     """
 
     rows: pd.DataFrame
     looks: int = 0
+    late_days: Sequence[str] = ()
     repeated_rows: int = 0
     future_features: Sequence[str] = ()
+    rows_without_instant: int = 0
+    fails_without_future: str = ""
     batch_seconds: Mapping[str, Sequence[float]] = field(default_factory=dict)
     threshold: Mapping[str, float] = field(default_factory=dict)
 

@@ -6,6 +6,7 @@ and the errors of the bad ones side by side, so that one wrong file hurts nobody
 
 from ratchet.specs.base import Strict
 from ratchet.specs.dataset import RESERVED_COLUMNS, ColumnType, DatasetSpec, Policy, SchemaPolicy
+from ratchet.specs.instants import check_instants
 from ratchet.specs.judging import (
     METRICS_OF_TASK,
     Approval,
@@ -19,6 +20,7 @@ from ratchet.specs.judging import (
 )
 from ratchet.specs.loading import Loaded, load_dataset_specs, load_model_specs
 from ratchet.specs.model import (
+    START_OF_DAY,
     CandidateSpec,
     Input,
     ModelSpec,
@@ -33,6 +35,7 @@ from ratchet.specs.model import (
 __all__ = [
     "METRICS_OF_TASK",
     "RESERVED_COLUMNS",
+    "START_OF_DAY",
     "Approval",
     "CandidateSpec",
     "ColumnType",
@@ -56,6 +59,7 @@ __all__ = [
     "Task",
     "WatchDrift",
     "Windows",
+    "check_instants",
     "load_dataset_specs",
     "load_model_specs",
 ]

@@ -13,7 +13,7 @@ Cron = Annotated[str, AfterValidator(lambda value: _checked_cron(value))]
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
 
 def _checked_cron(value: str) -> str:

@@ -16,6 +16,13 @@ METRICS_OF_TASK: dict[Task, tuple[Metric, ...]] = {
     "regression": ("mae", "rmse"),
 }
 HIGHER_IS_BETTER = frozenset({"roc_auc"})
+UNITS: dict[Metric, str] = {
+    "roc_auc": "0 to 1",
+    "brier": "0 to 1",
+    "log_loss": "nats",
+    "mae": "those of the label",
+    "rmse": "those of the label",
+}
 
 
 class Success(Strict):
@@ -32,8 +39,8 @@ class Success(Strict):
         wanted, other = ("at_least", "at_most") if self.higher_is_better else ("at_most", "at_least")
         if getattr(self, wanted) is None or getattr(self, other) is not None:
             raise ValueError(f"{self.metric}: say {wanted}, and not {other}")
-        if self.metric == "roc_auc" and self.at_least > 1:
-            raise ValueError(f"roc_auc is 1 at most, at_least asks {self.at_least:g}")
+        if UNITS[self.metric] == "0 to 1" and self.bound > 1:
+            raise ValueError(f"{self.metric} is 1 at most, {wanted} asks {self.bound:g}")
         return self
 
     @property
@@ -97,13 +104,14 @@ class NoWorse(Strict):
     """By how much a challenger may be worse than the champion at most, each asked of the bound of the interval, on all
     that are tested together.
 
-    `metric`: in units of the metric, on each slice. `calibration`: expected calibration error. `fairness`: demographic
-    parity ratio and equal opportunity difference of each sensitive column. `latency`: ratio of the times of a batch.
+    `metric`: in units of the metric, on each slice; the default is for roc_auc alone. `calibration`: expected
+    calibration error. `fairness`: demographic parity ratio and equal opportunity difference of each sensitive column.
+    `latency`: ratio of the times of a batch.
     """
 
     metric: float = Field(default=0.05, gt=0)
-    calibration: float = Field(default=0.03, gt=0)
-    fairness: float = Field(default=0.1, gt=0)
+    calibration: float = Field(default=0.03, gt=0, le=1)
+    fairness: float = Field(default=0.1, gt=0, le=1)
     latency: float = Field(default=10.0, gt=1)
 
 
@@ -112,7 +120,7 @@ class PromoteIf(Strict):
 
     `better_by`: the smallest improvement, in units of the metric, worth a promotion (minimum effect). `alpha`:
     one-sided, of the whole run of looks at overlapping judge windows. `implausible_jump`: an improvement over the
-    champion that is rather a leak than progress; None: none is.
+    champion that is rather a leak than progress; None: none is. The defaults of these two are for roc_auc alone.
     """
 
     better_by: float = Field(default=0.002, ge=0)

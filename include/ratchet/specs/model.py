@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from ratchet.specs.base import Cron, Name, Strict
-from ratchet.specs.judging import METRICS_OF_TASK, Approval, Evaluate, Problem, PromoteIf, Task
+from ratchet.specs.judging import METRICS_OF_TASK, UNITS, Approval, Evaluate, Problem, PromoteIf, Task
+
+START_OF_DAY = "start_of_day"
 
 
 class Input(Strict):
     """A dataset that the feature function reads. `lookback_days`: event days before the first one wanted that
-    are read too. `latest: true` reads the newest partition known as of the run (reference data). `happens_at`: the
-    column with the instant from which a row could be known. `known_later`: columns of the scored dataset that are not
-    known yet when a row is scored. The gate checks that no feature looks at either (see ModelSpec.predicted_at)."""
+    are read too. `latest: true` reads the newest partition known as of the run (reference data).
+
+    What could be known when; the gate checks that no feature looks ahead (see ratchet.point_in_time). `happens_at`: the
+    column with the instant from which a row could be known; None: when its day has ended. `known_later`: columns that
+    are not known yet when a row is scored. `known_before`, of the outcome dataset: columns that the label function
+    reads, and that are known all the same (a planned time)."""
 
     lookback_days: int = Field(default=0, ge=0)
     latest: bool = False
     happens_at: str | None = None
     known_later: list[str] = []
+    known_before: list[str] = []
 
 
 class Windows(Strict):
@@ -34,7 +40,7 @@ class RetrainWhen(Strict):
 
     schedule: Cron | None = None  # in UTC: a request by the calendar; None: never
     drifted_share: float | None = Field(default=0.5, gt=0, le=1)  # share of watched columns that drifted
-    metric_falls_by: float | None = Field(default=0.03, gt=0, le=1)  # below the judge window's value
+    metric_falls_by: float | None = Field(default=0.03, gt=0)  # in units of the metric; the default is for roc_auc
     corrected_days: int | None = Field(default=None, ge=1)  # of the champion's outcomes, corrected since; None: never
     cool_down_days: int = Field(default=7, ge=0)  # in data time (as-of)
 
@@ -72,6 +78,8 @@ class Range(Strict):
     def _low_is_below_high(self) -> Range:
         if not self.low < self.high or (self.log and self.low <= 0):
             raise ValueError(f"no range: low {self.low:g}, high {self.high:g}{', log' if self.log else ''}")
+        if self.whole and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError(f"a range of whole numbers with the ends {self.low:g} and {self.high:g}")
         return self
 
 
@@ -79,7 +87,7 @@ class Search(Strict):
     """A search over `space` ({parameter: a Range, or a list of values}), on top of the candidate's `params`, until
     `trials` are fitted or `seconds` are over; the best by the validate window is the candidate."""
 
-    space: dict[str, Range | list[float | int | str | bool]] = Field(min_length=1)
+    space: dict[str, Range | Annotated[list[float | int | str | bool], Field(min_length=1)]] = Field(min_length=1)
     trials: int = Field(ge=1, le=1000)
     seconds: float = Field(gt=0)
 
@@ -101,7 +109,8 @@ class ModelSpec(Strict):
 
     `feature_function` and `label_function` are `module:function` (see docs/add-a-model.md). `scored_dataset` is the
     one whose rows are scored, one prediction a row, known by its key; `predicted_at` is its column with the instant
-    for which a row is scored. `classes`: the labels of a multiclass model, in order.
+    for which a row is scored, or "start_of_day": of the row's own day, in the dataset's time zone. `classes`: the
+    labels of a multiclass model, in order.
     """
 
     name: Name
@@ -113,7 +122,7 @@ class ModelSpec(Strict):
     scored_dataset: Name
     outcome_dataset: Name
     inputs: dict[Name, Input]
-    predicted_at: str | None = None
+    predicted_at: str
     feature_function: str = Field(pattern=r"^[a-z_][\w.]*:[a-z_]\w*\z")
     label_function: str = Field(pattern=r"^[a-z_][\w.]*:[a-z_]\w*\z")
     numeric_features: list[str]
@@ -131,12 +140,24 @@ class ModelSpec(Strict):
     watch: WatchDrift = WatchDrift()
     tags: list[str] = []
 
+    @model_validator(mode="before")
+    @classmethod
+    def _says_when_it_predicts(cls, given: object) -> object:
+        if isinstance(given, dict) and not given.get("predicted_at"):
+            raise ValueError(
+                "predicted_at is missing: name the timestamp column of the scored dataset with the instant for which a "
+                f"row is scored, or say {START_OF_DAY} where the day's rows are scored together"
+            )
+        return given
+
     @model_validator(mode="after")
     def _inputs_hold_scored(self) -> ModelSpec:
         if self.scored_dataset not in self.inputs:
             raise ValueError(f"scored_dataset {self.scored_dataset!r} is not among inputs")
         if len({c.name for c in self.candidates}) != len(self.candidates):
             raise ValueError("candidate names must differ")
+        if wrong := [name for name, one in self.inputs.items() if one.known_before and name != self.outcome_dataset]:
+            raise ValueError(f"known_before is for columns of the outcome dataset: take it from {wrong}")
         return self
 
     @model_validator(mode="after")
@@ -148,6 +169,40 @@ class ModelSpec(Strict):
             raise ValueError(f"task {self.task}, classes {self.classes}: three or more for multiclass, else none")
         if self.evaluate.costs and self.task != "binary":
             raise ValueError(f"costs are those of a yes or a no: a {self.task} model has none")
+        return self
+
+    @model_validator(mode="after")
+    def _differences_in_units_of_its_metric(self) -> ModelSpec:
+        metric, rule, when = self.problem.success.metric, self.promote_if, self.retrain_when
+        named = {
+            "promote_if.better_by": (rule, "better_by"),
+            "promote_if.implausible_jump": (rule, "implausible_jump"),
+            "promote_if.no_worse.metric": (rule.no_worse, "metric"),
+            "retrain_when.metric_falls_by": (when, "metric_falls_by"),
+        }
+        silent = [name for name, (of, field) in named.items() if field not in of.model_fields_set]
+        if metric != "roc_auc" and silent:
+            raise ValueError(
+                f"say {', '.join(silent)} in units of {metric} ({UNITS[metric]}): defaults are for roc_auc"
+            )
+        seen = {name: getattr(of, field) for name, (of, field) in named.items()}
+        if UNITS[metric] == "0 to 1" and (wide := [name for name, value in seen.items() if (value or 0) >= 1]):
+            raise ValueError(f"{metric} lies from 0 to 1: {', '.join(wide)} must be below 1")
+        if rule.implausible_jump is not None and rule.better_by >= rule.implausible_jump:
+            raise ValueError(
+                f"no improvement is both worth a promotion (better_by {rule.better_by:g}) and plausible "
+                f"(implausible_jump {rule.implausible_jump:g})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _judged_on_days_enough(self) -> ModelSpec:
+        most, rule = 2 * self.windows.judge_days, self.promote_if
+        if (need := max(rule.min_days_first, rule.min_days_comparison)) > most:
+            raise ValueError(
+                f"a judge window has {most} days at most, twice windows.judge_days: promote_if.min_days_first or "
+                f"min_days_comparison asks {need}"
+            )
         return self
 
     @model_validator(mode="after")

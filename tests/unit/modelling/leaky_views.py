@@ -27,3 +27,56 @@ def from_a_column_known_later(flights, weather, planes):
     return build_features(flights, weather, planes).assign(
         sched_minutes=flights["sched_arr_at"].astype("int64").astype("float64").where(flights["sched_arr_at"].notna())
     )
+
+
+def from_later_weather_now_and_then(flights, weather, planes):
+    """Looks ahead for one flight in twenty."""
+    ahead = from_later_weather(flights, weather, planes)
+    return ahead.assign(
+        temp=ahead["temp"].where(flights["flight"] % 20 == 0, build_features(flights, weather, planes)["temp"])
+    )
+
+
+def that_can_not_do_without(flights, weather, planes):
+    """Breaks where a column known later is not there yet."""
+    return build_features(flights, weather, planes).assign(distance=flights["sched_arr_at"].dt.minute.astype("int64"))
+
+
+def from_the_schedule(flights):
+    """Counts the flights of the day, which are all known in the morning; but not those of the next."""
+    departs = flights["sched_dep_at"].dt.tz_convert("America/New_York")
+    return pd.DataFrame(
+        {
+            "carrier": flights["carrier"],
+            "distance": flights.groupby("day")["flight"].transform("size").astype("float64"),
+            "dep_hour": departs.dt.hour.astype("float64"),
+        }
+    )
+
+
+def from_outcomes_of(days_ago):
+    """The delay of the same flight number some days ago."""
+
+    def build(flights, outcomes):
+        then = pd.to_datetime(flights["day"]) - pd.Timedelta(days=days_ago)
+        wanted = pd.DataFrame({"day": then.dt.strftime("%Y-%m-%d"), "flight": flights["flight"].to_numpy()})
+        seen = outcomes[["day", "flight", "arr_delay"]].drop_duplicates(["day", "flight"])
+        delay = wanted.merge(seen, on=["day", "flight"], how="left")["arr_delay"].astype("float64")
+        return from_the_schedule(flights).assign(distance=delay.to_numpy())
+
+    return build
+
+
+from_today_s_outcomes, from_yesterday_s_outcomes, from_older_outcomes = (from_outcomes_of(days) for days in range(3))
+
+
+def from_its_own_outcome(outcomes):
+    """Of a model that scores the very rows which hold the outcome."""
+    departs = outcomes["sched_dep_at"].dt.tz_convert("America/New_York")
+    return pd.DataFrame(
+        {
+            "carrier": outcomes["carrier"],
+            "distance": outcomes["arr_delay"].astype("float64"),
+            "dep_hour": departs.dt.hour.astype("float64"),
+        }
+    )

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ratchet import tuning
-from ratchet.errors import ParameterError, SpecError
+from ratchet.errors import ModelFileError, ParameterError, SpecError
 from ratchet.snapshot import Snapshot
 from ratchet.specs import CandidateSpec, ModelSpec
 from ratchet.storage import open_storage
@@ -34,11 +34,20 @@ SPEC = ModelSpec.model_validate(
         },
         "scored_dataset": "things",
         "outcome_dataset": "things",
+        "predicted_at": "start_of_day",
         "inputs": {"things": {}},
         "feature_function": "things:features",
         "label_function": "things:labels",
         "numeric_features": ["a", "b"],
         "label_delay_days": 1,
+        "promote_if": {
+            "min_days_first": 2,
+            "min_days_comparison": 2,
+            "better_by": 0.01,
+            "implausible_jump": None,
+            "no_worse": {"metric": 0.1},
+        },
+        "retrain_when": {"metric_falls_by": 0.1},
         "first_windows": {"validate_days": 1, "judge_days": 1},
         "windows": {"validate_days": 1, "judge_days": 1},
         "candidates": [{"name": "base", "estimator": "base_rate"}],
@@ -142,6 +151,14 @@ def test_a_trial_that_can_not_be_fitted_is_one_of_them_and_never_the_best(snapsh
     with pytest.raises(SpecError, match="none of 3 trials(.|\n)*min_samples_split"):
         nothing = {"min_samples_split": [1, -1]}
         search(candidate(trials=3, space=nothing), SPEC, snapshot, Trials(open_storage(tmp_path / "no"), "s"))
+
+
+def test_an_estimator_that_can_not_be_saved_is_told_before_the_first_trial(snapshot, trials):
+    neighbours = candidate(space={"n_neighbors": {"low": 3, "high": 9, "whole": True}})
+    neighbours = neighbours.model_copy(update={"estimator": "sklearn.neighbors.KNeighborsClassifier"})
+    with pytest.raises(ModelFileError, match="can't be saved"):
+        search(neighbours, SPEC, snapshot, trials)
+    assert trials.read() == []
 
 
 def test_the_table_has_a_row_a_trial(undisturbed):

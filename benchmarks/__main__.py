@@ -3,7 +3,7 @@
     train_evaluate  a training through a live Airflow, against the same library calls in one process
     ingestion       a year of drops, one big drop and some too big to take, against Great Expectations alone
     growth          a month to ten years of drops
-    gate            what the gate promotes, in worlds whose truth is known (a repetition is 100 trials)
+    gate            what the gate promotes, in worlds whose truth is known (a repetition is a round of 100 trials)
 
 Works in a folder and on ports of its own, beside any running `make up`, and deletes the folder at the end. Writes the
 sections of these parts in benchmarks/RESULTS.md, and leaves the others. Exit status 1 if a target was missed: on a busy
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
-        return max([_run(part, options.repeat or REPEAT[part], options.out) for part in options.parts or PARTS])
+        return max([_run(part, options.repeat or REPEAT[part], options) for part in options.parts or PARTS])
     except RatchetError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
@@ -40,10 +40,11 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _run(part: str, repeat: int, out: Path) -> int:
-    started, others = time.monotonic(), OthersShare()
+def _run(part: str, repeat: int, options: argparse.Namespace) -> int:
+    started, others, out = time.monotonic(), OthersShare(), options.out
     with tempfile.TemporaryDirectory(prefix="ratchet-bench-") as folder:
-        section = PARTS[part](Path(folder), repeat, _say)
+        kept = options.keep if part == "gate" else None
+        section = PARTS[part](kept or Path(folder), repeat, _say)
     text = write_section(
         section,
         command=f"python -m benchmarks {part}",
@@ -82,8 +83,8 @@ def _growth(folder: Path, repeat: int, say: Say) -> Section:
 
 
 def _gate(folder: Path, repeat: int, say: Say) -> Section:
-    from benchmarks.gate_instrument import measure
     from benchmarks.gate_report import gate_section
+    from benchmarks.gate_rounds import measure
 
     return gate_section(measure(folder, repeat, say))
 
@@ -112,6 +113,12 @@ def _parser() -> argparse.ArgumentParser:
     usual = ", ".join(f"{count} of {part}" for part, count in REPEAT.items())
     parser.add_argument(
         "--repeat", type=int, choices=range(1, 21), metavar="N", help=f"repetitions, 1 to 20 (default: {usual})"
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="the gate's rounds are kept there; those it holds are not tried again",
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"), help="the file to write")
     return parser

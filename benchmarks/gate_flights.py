@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
@@ -81,25 +83,31 @@ def score_flights(rows: pd.DataFrame, spec: ModelSpec) -> tuple[pd.DataFrame, di
     return judged.assign(champion_score=scores(CHAMPION, CHAMPION_TO)), challengers
 
 
-def measure_power(folder: Path, draws: int, say: Callable[[str], None]) -> list[Power]:
+def measure_power(draws: int, seed: Sequence[int]) -> list[Power]:
     """Days are drawn without replacement from June to August, `draws` times for each number of days."""
+    spec, judged, challengers = _scored_flights()
+    return [
+        _power(judged.assign(challenger_score=scores), name, days, draws, spec, seed)
+        for name, scores in challengers.items()
+        for days in DAYS
+    ]
+
+
+@lru_cache
+def _scored_flights() -> tuple[ModelSpec, pd.DataFrame, dict[str, pd.Series]]:
+    """Once a process."""
     shipped = load_model_specs(SPECS / "models").good["flight_delay"]
-    spec = shipped.model_copy(
-        update={"promote_if": shipped.promote_if.model_copy(update={"min_days_comparison": min(DAYS)})}
-    )
-    judged, challengers = score_flights(flight_rows(folder, spec), spec)
-    found = []
-    for name, scores in challengers.items():
-        for days in DAYS:
-            found.append(_power(judged.assign(challenger_score=scores), name, days, draws, spec))
-            say(f"flights, {name} on {days} days: {found[-1].verdicts} of {draws}, held for {found[-1].held_for}")
-    return found
+    rule = shipped.promote_if.model_copy(update={"min_days_comparison": min(DAYS)})
+    spec = shipped.model_copy(update={"promote_if": rule})
+    with tempfile.TemporaryDirectory(prefix="ratchet-bench-") as folder:
+        rows = flight_rows(Path(folder), spec)
+    return spec, *score_flights(rows, spec)
 
 
-def _power(rows: pd.DataFrame, name: str, days: int, draws: int, spec: ModelSpec) -> Power:
-    rng, known = np.random.default_rng([2013, days]), rows["day"].unique()
+def _power(rows: pd.DataFrame, name: str, days: int, draws: int, spec: ModelSpec, seed: Sequence[int]) -> Power:
+    rng, known = np.random.default_rng([*seed, days]), rows["day"].unique()
     made = [verdict_on(rows[rows["day"].isin(rng.choice(known, days, replace=False))], spec) for _ in range(draws)]
     verdicts = Counter(verdict.verdict for verdict in made)
     held_for = Counter(check for verdict in made if verdict.verdict == "HOLD" for check in failed_checks(verdict))
     better = sum("better_than_champion" not in failed_checks(verdict) for verdict in made)
-    return Power(name, days, draws, better, dict(verdicts), dict(held_for.most_common(4)))
+    return Power(name, days, draws, better, dict(verdicts), dict(held_for))

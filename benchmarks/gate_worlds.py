@@ -3,7 +3,8 @@
 A row's signal is normal, `SIGNAL` higher for a positive row. A model sees the signal and an error of its own, of
 variance `noise`; of that error `own_day_share` is the same for all rows of a day. A day moves the share of positives
 (`day_effect`, on the probit scale) and the signal of all its rows (`day_shift`): label and score. With the three at
-0 rows are independent.
+0 rows are independent. What is of a day, the models' errors too, correlates with the day before by `neighbours`: an
+autoregression of first order.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
+from scipy.signal import lfilter
 from scipy.special import expit, logit, ndtr, ndtri
 
 from ratchet.days import shift_day
@@ -39,6 +41,7 @@ class World:
     day_effect: float = 0.0
     day_shift: float = 0.0
     own_day_share: float = 0.0
+    neighbours: float = 0.0
 
     @property
     def rows(self) -> int:
@@ -77,22 +80,29 @@ class Drawn:
     def __init__(self, world: World, rng: np.random.Generator) -> None:
         self.world, self.rng = world, rng
         self.day = np.repeat(np.arange(world.days), world.rows_a_day)
-        of_day = rng.normal(size=world.days)
+        of_day = self._of_days()
         share = ndtr(ndtri(POSITIVES) + world.day_effect * of_day)
         self.label = (rng.uniform(size=world.rows) < share[self.day]).astype(int)
         self.signal = SIGNAL * self.label + world.day_shift * of_day[self.day] + rng.normal(size=world.rows)
-        self.site, self.rows_number = _sites(world), np.arange(world.rows)
+        self.site, self.of_group_b = _sites(world), np.arange(world.rows) % 2
 
     def scores(self, noise: float, at: Mapping[str, float] = {}) -> np.ndarray:
-        """Probabilities from a model of this `noise`, and of another at some sites."""
+        """Probabilities from a model of this `noise`, and of another at some sites; right on average over all days."""
         share, world = self.world.own_day_share, self.world
         error = np.sqrt(1 - share) * self.rng.normal(size=world.rows)
-        error += np.sqrt(share) * self.rng.normal(size=world.days)[self.day]
+        error += np.sqrt(share) * self._of_days()[self.day]
         noises = np.full(world.rows, noise)
         for name, other in at.items():
             noises[self.site == name] = other
         seen = self.signal + np.sqrt(noises) * error
-        return expit(logit(POSITIVES) + SIGNAL * (seen - SIGNAL / 2) / (1 + noises))
+        positives = ndtr(ndtri(POSITIVES) / np.sqrt(1 + world.day_effect**2))
+        return expit(logit(positives) + SIGNAL * (seen - SIGNAL / 2) / (1 + noises))
+
+    def _of_days(self) -> np.ndarray:
+        """A number a day, each of variance 1."""
+        new = self.rng.normal(size=self.world.days)
+        new[1:] *= np.sqrt(1 - self.world.neighbours**2)
+        return lfilter([1.0], [1.0, -self.world.neighbours], new)
 
     def frame(self, challenger: np.ndarray, champion: np.ndarray, days: slice = slice(None)) -> pd.DataFrame:
         """What the gate is given of these days."""
@@ -103,18 +113,20 @@ class Drawn:
                 "day": pd.Categorical.from_codes(self.day[of], _days(self.world.days), ordered=True),
                 "label": self.label[of],
                 "site": self.site[of],
-                "group": GROUPS[self.rows_number[of] % 2],
+                "group": GROUPS[self.of_group_b[of]],
                 "challenger_score": challenger[of],
                 "champion_score": champion[of],
             }
         )
 
 
-def verdict_on(rows: pd.DataFrame, spec: ModelSpec, *, champion: dict | None = None, **evidence) -> GateVerdict:
+def verdict_on(
+    rows: pd.DataFrame, spec: ModelSpec, *, challenger: dict | None = None, champion: dict | None = None, **evidence
+) -> GateVerdict:
     """The whole gate, of a challenger against a champion of older data that has seen none of the rows."""
     cheapest = {"challenger": 1 / 6, "champion": 1 / 6}  # with the costs of the shipped spec, 5 to 1
     known = Evidence(rows, **{"batch_seconds": SECONDS, "threshold": cheapest, **evidence})
-    return judge(spec, facts_of(2, "2013-05-01"), champion or facts_of(1, "2013-03-01"), known)
+    return judge(spec, challenger or facts_of(2, "2013-05-01"), champion or facts_of(1, "2013-03-01"), known)
 
 
 def failed_checks(verdict: GateVerdict) -> list[str]:

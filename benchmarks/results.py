@@ -11,7 +11,8 @@ TITLE = "# What Ratchet costs, measured"
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that is held against what was asked for. `spread`: of single repetitions. `met` None: only looked at."""
+    """A figure that is held against what was asked for. `spread`: of single repetitions. `met` None: only looked at, or
+    where something was asked: too few repetitions to show it."""
 
     what: str
     seen: str
@@ -21,7 +22,7 @@ class Target:
 
     @property
     def verdict(self) -> str:
-        return {True: "met", False: "**missed**", None: ""}[self.met]
+        return {True: "met", False: "**missed**", None: "not shown" if self.asked else ""}[self.met]
 
     def __str__(self) -> str:
         spread = f" (single repetitions {self.spread})" if self.spread else ""

@@ -3,12 +3,14 @@
 Rows of one day share their weather and their knock-on delays: they are not independent, and a test that treats them
 so promotes equal models far more often than it says. So whole clusters are left out, never rows.
 
-Method: the delete-one-cluster jackknife (CV3). With G clusters and the value computed again without each of them, the
+Method: the leave-one-cluster-out jackknife. With G clusters and the value computed again without each of them, the
 variance is (G - 1) / G times the sum of squared deviations of those G values from their mean; intervals come from
-Student's t with G - 1 degrees of freedom (MacKinnon, Nielsen and Webb, "Cluster-robust inference: a guide to empirical
-practice", Journal of Econometrics 232(2), 2023: CV3 is the variance to prefer where clusters are few or differ in
-size). Two models are compared on the same rows, by the difference of their values without each cluster: a paired test.
-Nothing is drawn at random: the same rows give the same interval.
+Student's t with G - 1 degrees of freedom. This is the CV3J of MacKinnon, Nielsen and Webb ("Leverage, influence, and
+the jackknife in clustered regression models: Reliable inference using summclust", Stata Journal 23(4), 2023), who
+prefer it, or CV3, where clusters are few or differ in size; CV3 takes deviations from the value of all rows, and is the
+larger by (G - 1) (mean - value)^2, next to nothing here. Two models are compared on the same rows, by the difference of
+their values without each cluster: a paired test. Nothing is drawn at random: the same rows give the same interval.
+Clusters are taken for independent; `estimate(..., in_order=True)` allows for days that are like the day before.
 
 The values without a cluster are exact. Means come from sums by cluster. An AUC counts pairs of a positive and a
 negative row in the right order: all of them, less those of the cluster's positives with any negative, less those of its
@@ -29,6 +31,7 @@ from ratchet.errors import EmptyWindowError, ParameterError
 
 ROUNDING = 1e-12  # two scores that order all rows alike differ by this much, by rounding alone
 LEAST_PROBABILITY = 1e-15  # a log loss is never infinite
+SURELY_ALIKE = 1.645  # one-sided, 5 %; in units of 1 / sqrt(G), the error of a correlation of neighbours that is 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +78,35 @@ def combined(function: Callable[..., np.ndarray], *parts: Jackknifed) -> Jackkni
     return Jackknifed(float(value), np.asarray(without, dtype=float), parts[0].rows)
 
 
-def estimate(of: Jackknifed, alpha: float = 0.05) -> Estimate:
-    """The value with its interval, by the jackknife's standard error and Student's t."""
-    clusters = len(of.without)
-    spread = float(np.sum((of.without - of.without.mean()) ** 2))
-    error = float(np.sqrt((clusters - 1) / clusters * spread))
-    error = error if error > ROUNDING else 0.0
-    half = float(stdtrit(clusters - 1, 1 - alpha / 2)) * error
+def estimate(of: Jackknifed, alpha: float = 0.05, in_order: bool = False) -> Estimate:
+    """The value with its interval, by the jackknife's standard error and Student's t.
+
+    `in_order`: the clusters follow each other in time, as days do. Where neighbours are surely alike, the interval is
+    that of fewer clusters, independent ones: see _independent.
+    """
+    clusters, off = len(of.without), of.without - of.without.mean()
+    error = float(np.sqrt((clusters - 1) / clusters * np.sum(off**2)))
+    if error <= ROUNDING:
+        return Estimate(of.value, of.value, of.value, 0.0, clusters, of.rows, alpha)
+    independent = _independent(off) if in_order else clusters
+    error *= float(np.sqrt(clusters / independent))
+    half = float(stdtrit(independent - 1, 1 - alpha / 2)) * error
     return Estimate(of.value, of.value - half, of.value + half, error, clusters, of.rows, alpha)
+
+
+def _independent(off: np.ndarray) -> float:
+    """How many independent clusters tell as much as these, by their deviations in order of time: G (1 - r) / (1 + r),
+    2 or more, where r is the correlation of neighbours (Bayley and Hammersley, "The effective number of independent
+    observations in an autocorrelated time series", JRSS Supplement 8(2), 1946: right for a long series in which each
+    depends on the one before); and all G where r is no more than what chance makes of 19 in 20 independent series.
+
+    Of few clusters r comes out too low: below some 30 independent ones intervals are still somewhat narrow (Zwiers and
+    von Storch, "Taking serial correlation into account in tests of the mean", Journal of Climate 8(2), 1995).
+    """
+    neighbours = float(off[1:] @ off[:-1] / (off @ off))
+    if neighbours <= SURELY_ALIKE / np.sqrt(len(off)):
+        return len(off)
+    return max(2.0, len(off) * (1 - neighbours) / (1 + neighbours))
 
 
 def measure(metric: str, label, scores, cluster) -> Jackknifed:
@@ -107,17 +131,23 @@ def measure(metric: str, label, scores, cluster) -> Jackknifed:
 def calibration_error(label, score, cluster, bins: int = 10) -> Jackknifed:
     """Expected calibration error: the mean over rows of |mean score - share of positives| of the row's bin.
 
-    Bins hold equally many rows (quantiles of all scores; ties stay together), which biases it less than equal widths
-    do (Roelofs et al., "Mitigating bias in calibration error estimation", AISTATS 2022). For a multiclass model pass
-    whether the likeliest class came true, and its probability. Raises EmptyWindowError as `measure` does.
+    Bins that hold equally many rows bias it less than equal widths do (Roelofs et al., "Mitigating bias in calibration
+    error estimation", AISTATS 2022). For a multiclass model pass whether the likeliest class came true, and its
+    probability. Raises EmptyWindowError as `measure` does.
     """
     clusters, score = _Clusters(cluster), _numbers(score)[:, 0]
-    edges = np.unique(np.quantile(score, np.arange(1, bins) / bins))
-    cell = clusters.code * bins + np.searchsorted(edges, score, side="right")
+    cell = clusters.code * bins + bins_of(score, bins)
     gaps = np.bincount(cell, _binary(label) - score, clusters.count * bins).reshape(clusters.count, bins)
     total, rows = gaps.sum(axis=0), clusters.sums(np.ones(len(score)))
     without = np.abs(total - gaps).sum(axis=1) / (len(score) - rows)
     return Jackknifed(float(np.abs(total).sum() / len(score)), without, len(score))
+
+
+def bins_of(score: np.ndarray, bins: int) -> np.ndarray:
+    """The number of each row's bin, from 0 for the lowest scores. Bins hold equally many rows, by quantiles of all
+    scores; ties stay together, so that there may be fewer bins."""
+    edges = np.unique(np.quantile(score, np.arange(1, bins) / bins))
+    return np.searchsorted(edges, score, side="right")
 
 
 def rate(flag, cluster, among=None) -> Jackknifed:

@@ -10,6 +10,11 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import flight_drops
+from benchmarks.gate_flights import Power
+from benchmarks.gate_instrument import NIGHTLY, Nights, Seen
+from benchmarks.gate_report import gate_section
+from benchmarks.gate_rounds import Measured as Tried
+from benchmarks.gate_rounds import keep_round, measure
 from benchmarks.ingestion import BIG, BIGGEST, GROWTH, REFUSED, slope
 from benchmarks.ingestion import Measured as Ingested
 from benchmarks.ingestion_calls import STEPS, _World
@@ -96,6 +101,44 @@ def test_growth_is_linear_within_limits(power, met):
     runs = [run((1000 * months) ** power, rows=1000 * months) for months in GROWTH]
     assert slope(runs) == pytest.approx(power)
     assert growth_section([runs, runs]).targets[0].met is met
+
+
+def test_the_gates_section_says_met_only_of_what_its_whole_interval_shows():
+    found = {"equal": 40, "better by 0.01": 1830, "worse by 0.02": 18, "a leaked feature": 0, "the champion itself": 60}
+    found["better by 0.01, models less alike"] = 1200
+    seen = [
+        Seen(name, "independent rows", 2000, {"gate": promoted, ">=": 900, "by rows": 200}, {}, {})
+        for name, promoted in found.items()
+    ]
+    runs = [Nights(dict.fromkeys(NIGHTLY, 0), dict.fromkeys(NIGHTLY, off)) for off in (0.0015, 0.0017, 0.0019)]
+    power = [Power("logistic", 28, 100, 45, {"PROMOTE": 10, "REJECT": 90}, {})]
+    section = gate_section(Tried(2000, seen, {"days": runs}, power))
+    assert {one.what.removesuffix(", independent rows: promoted"): one.verdict for one in section.targets} == {
+        "equal": "met",
+        "better by 0.01": "met",
+        "worse by 0.02": "not shown",  # 0.9 %, which may be 0.5 or 1.4
+        "a leaked feature": "met",
+        "the champion itself": "**missed**",
+        "90 nights of equal models, days: any promotion": "not shown",  # none of three runs
+        "90 nights of equal models, days: inflation": "not shown",  # 0.0017, which may be 0.0012 or 0.0022
+    }
+    assert "at 0.9 91.5% (90.2% to 92.7%) are promoted, at 0.8 60.0% (57.8% to 62.2%)." in section.text
+
+
+def test_the_gates_rounds_that_are_kept_are_added_up_and_not_tried_again(tmp_path):
+    for number in range(3):
+        seen = [Seen("equal", "independent rows", 100, {"gate": number, ">=": 40}, {"REJECT": 100}, {"success": 1})]
+        nights = {"days": [Nights({"gate": 0}, {"gate": number / 1000})]}
+        power = [Power("logistic", 28, 5, 1, {"HOLD": 5}, {"calibration": number})]
+        keep_round(Tried(100, seen, nights, power), tmp_path / f"gate-round-{number}.json")
+    said = []
+    measured = measure(tmp_path, 3, said.append)
+    assert said == [] and measured.trials == 300
+    assert measured.seen == [
+        Seen("equal", "independent rows", 300, {"gate": 3, ">=": 120}, {"REJECT": 300}, {"success": 3})
+    ]
+    assert [run.inflation["gate"] for run in measured.nights["days"]] == [0, 0.001, 0.002]
+    assert measured.power == [Power("logistic", 28, 15, 3, {"HOLD": 15}, {"calibration": 3})]
 
 
 def test_a_part_measured_again_replaces_its_own_section_only():

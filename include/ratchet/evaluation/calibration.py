@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ratchet.evaluation.scored import LOSS, SHARE, Scored, finite, interval, try_estimate
-from ratchet.statistics import calibration_error, mean
+from ratchet.statistics import bins_of, calibration_error, mean
 
 BINS = 10
 
@@ -40,10 +40,7 @@ def _predicted_and_true(scored: Scored) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bins(predicted: np.ndarray, true: np.ndarray, day, within: tuple[float, float]) -> list[dict]:
-    """As statistics.calibration_error makes them."""
-    edges = np.unique(np.quantile(predicted, np.arange(1, BINS) / BINS))
-    bin_of = np.searchsorted(edges, predicted, side="right")
-    lines = []
+    bin_of, lines = bins_of(predicted, BINS), []
     for number, name in enumerate(np.unique(bin_of), start=1):
         among = bin_of == name
         found = try_estimate(lambda among=among: mean(true, day, among=among))

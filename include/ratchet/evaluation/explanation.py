@@ -55,13 +55,11 @@ def measure_importance(estimator, scored: Scored) -> tuple[dict[str, float], pd.
     def scorer(fitted, features: pd.DataFrame, label: pd.Series) -> float:
         return sign * measure(scored.metric, label, score_frame(fitted, features, spec), rows["day"]).value
 
+    told = {"scoring": scorer, "n_repeats": SHUFFLES, "random_state": spec.seed}
     try:
-        scorer(estimator, rows[spec.features], rows["label"])
+        drops = permutation_importance(estimator, rows[spec.features], rows["label"], **told).importances
     except EmptyWindowError:  # too few of one class among the rows drawn
         return {}, pd.DataFrame(columns=["feature", "drop", "low", "high"])
-    drops = permutation_importance(
-        estimator, rows[spec.features], rows["label"], scoring=scorer, n_repeats=SHUFFLES, random_state=spec.seed
-    ).importances
     table = pd.DataFrame({"feature": spec.features, "drop": drops.mean(axis=1)})
     table = table.assign(low=drops.min(axis=1), high=drops.max(axis=1))
     numbers = {name_of("importance", name): drop for name, drop in zip(spec.features, table["drop"], strict=True)}

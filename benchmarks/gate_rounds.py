@@ -1,0 +1,116 @@
+"""The instrument's rounds: a hundred trials of everything, each round with seeds of its own.
+
+What a round found is kept in a file, so that a run which was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from os import sched_getaffinity
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.gate_cases import CASES
+from benchmarks.gate_flights import Power, measure_power
+from benchmarks.gate_instrument import NIGHTLY, NIGHTLY_WORLDS, Nights, Seen, try_case, try_nights
+
+TRIALS, RUNS, DRAWS = 100, 10, 5  # a round: trials of a case in a world, runs of ninety nights, sets of days
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one round or of many. `nights`: by world."""
+
+    trials: int
+    seen: list[Seen]
+    nights: dict[str, list[Nights]]
+    power: list[Power]
+
+
+def measure(folder: Path, rounds: int, say: Callable[[str], None]) -> Measured:
+    """On all cores that it may use. Rounds that `folder` holds are not tried again: they have to be of this code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [number for number in range(rounds) if not _file(folder, number).exists()]
+    with ProcessPoolExecutor(len(sched_getaffinity(0)), mp_context=get_context("spawn")) as pool:
+        running = [pool.submit(_try_and_keep, number, folder) for number in missing]
+        for done, one in enumerate(as_completed(running), rounds - len(missing) + 1):
+            say(f"{done} of {rounds} rounds, the last in {one.result():.0f} s")
+    return together([_read(_file(folder, number)) for number in range(rounds)])
+
+
+def try_round(number: int) -> Measured:
+    seed = [2013, number]
+    seen = [try_case(case.name, world, TRIALS, seed=seed) for case in CASES for world in case.worlds]
+    nights = {
+        name: [try_nights(world, np.random.default_rng([*seed, run]), tuple(NIGHTLY)) for run in range(RUNS)]
+        for name, world in NIGHTLY_WORLDS.items()
+    }
+    return Measured(TRIALS, seen, nights, measure_power(DRAWS, seed))
+
+
+def together(rounds: list[Measured]) -> Measured:
+    """The sums over rounds, of the same cases in the same order."""
+    seen = [
+        replace(
+            same[0],
+            trials=sum(one.trials for one in same),
+            promoted=_sum(one.promoted for one in same),
+            verdicts=_sum(one.verdicts for one in same),
+            failed=_sum(one.failed for one in same),
+        )
+        for same in zip(*(one.seen for one in rounds), strict=True)
+    ]
+    power = [
+        replace(
+            same[0],
+            draws=sum(one.draws for one in same),
+            better=sum(one.better for one in same),
+            verdicts=_sum(one.verdicts for one in same),
+            held_for=_sum(one.held_for for one in same),
+        )
+        for same in zip(*(one.power for one in rounds), strict=True)
+    ]
+    nights = {name: [run for one in rounds for run in one.nights[name]] for name in rounds[0].nights}
+    return Measured(sum(one.trials for one in rounds), seen, nights, power)
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter = Counter()
+    for one in counts:
+        total.update(one)
+    return dict(total)
+
+
+def _try_and_keep(number: int, folder: Path) -> float:
+    """Seconds that the round took."""
+    started, path = time.monotonic(), _file(folder, number)
+    keep_round(try_round(number), path)
+    return time.monotonic() - started
+
+
+def keep_round(measured: Measured, path: Path) -> None:
+    """Whole or not at all."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(asdict(measured)), "utf-8")
+    unfinished.replace(path)
+
+
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"gate-round-{number}.json"
+
+
+def _read(path: Path) -> Measured:
+    told = json.loads(path.read_text("utf-8"))
+    return Measured(
+        told["trials"],
+        [Seen(**one) for one in told["seen"]],
+        {name: [Nights(**one) for one in runs] for name, runs in told["nights"].items()},
+        [Power(**one) for one in told["power"]],
+    )

@@ -5,7 +5,8 @@ model, is put to the approver; without it **and** a real answer of an allowed pe
 Started by dispatch, one run a challenger; a backfill can't start it.
 
 **To approve**: open the run's task `approve_promotion`, read the checks and the model card, press Approve or Reject.
-The question expires, and a newer challenger's question takes its place.
+The question expires, and a newer challenger's question takes its place. One who is no approver decides nothing, neither
+way: the task fails, and dispatch has a fresh run ask.
 
 **Do not** clear the approval task: it would show its first text again. A fresh run asks anew. Marking tasks successful
 by hand promotes nothing.

@@ -54,8 +54,8 @@ def assigned_users(spec: ModelSpec) -> list[dict[str, str]]:
     """The approvers, as an approval task names those whom Airflow lets answer.
 
     SimpleAuthManager knows users by their names. Others (FAB) know them by numbers that a spec can't know: there
-    Airflow lets any user answer who may edit the task, and it is the promotion that asks the ledger for the name of an
-    approver, as it does everywhere.
+    Airflow lets any user answer who may edit the task, and what one says who is no approver goes on record and decides
+    nothing (see `ratchet.workflow.approval.record_answer`).
     """
     if not conf.get("core", "auth_manager").endswith(".SimpleAuthManager"):
         return []

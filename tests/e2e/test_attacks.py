@@ -55,6 +55,12 @@ def first_run(operator, versions) -> str:
     return ask_in_airflow(operator, versions[0])
 
 
+@pytest.fixture(scope="module")
+def two_runs(operator, versions) -> list[str]:
+    """A question about the first version, and one about the second, which takes its place."""
+    return [ask_in_airflow(operator, version) for version in versions[:2]]
+
+
 def test_s4_the_plugin_mounts_no_route_in_airflow(stack):
     """Enumerated from the running API server: whatever kind of route a plugin can mount, ours has none."""
     with stack.api("admin") as admin:
@@ -132,15 +138,8 @@ def test_s5_who_asked_can_not_approve(approver, versions, unmoved):
     assert "who asked for it" in answered_and_refused(approver, run_id)
 
 
-def test_c3_an_answer_to_a_superseded_question_promotes_nothing(operator, approver, versions, unmoved):
-    older, newer = ask_in_airflow(operator, versions[0]), ask_in_airflow(operator, versions[1])
-    assert "took the place of" in answered_and_refused(approver, older)
-    mark_success(operator, newer)
-    assert "no valid approval" in refusal(operator, newer)
-
-
 def test_s5_a_task_that_answers_itself_is_nobody(operator, versions, unmoved):
-    run_id = operator.trigger(f"{MODEL}.self_answering", conf={"version": versions[1]})["dag_run_id"]
+    run_id = operator.trigger(f"{MODEL}.self_answering", conf={"version": versions[0]})["dag_run_id"]
     assert "nobody answered" in refusal(operator, run_id, "self_answering", task=ASKS)
 
 
@@ -162,8 +161,12 @@ def test_c4_a_backfill_of_what_moves_the_champion_is_refused(operator, kind, unm
     assert operator.runs(f"{MODEL}.{kind}", run_type="backfill") == []
 
 
-def test_the_approver_sees_what_he_decides_and_his_answer_promotes(stack, operator, approver, ratchet, versions):
-    run_id = ask_in_airflow(operator, versions[1])
+def test_c3_an_answer_to_a_superseded_question_promotes_nothing(approver, two_runs, unmoved):
+    assert "took the place of" in answered_and_refused(approver, two_runs[0])
+
+
+def test_the_approver_sees_what_he_decides_and_his_answer_promotes(operator, approver, ratchet, versions, two_runs):
+    run_id = two_runs[1]
     (question,) = operator.hitl_details(PROMOTE, run_id)
     verdict = ratchet.ledger.verdict(MODEL, versions[1])
     card = ratchet.ledger.card_url(MODEL, versions[1])

@@ -40,14 +40,12 @@ def version(stack, ratchet) -> int:
     return made
 
 
-def test_s5_marked_by_hand_nothing_is_promoted(operator, version, unmoved):
+def test_s5_marked_by_hand_nothing_is_promoted_and_a_cleared_question_is_not_asked_again(
+    operator, approver, ratchet, version, unmoved
+):
     run_id = ask_in_airflow(operator, version)
     mark_success(operator, run_id)
     assert "no valid approval" in refusal(operator, run_id)
-
-
-def test_s5_a_cleared_question_is_not_asked_again(operator, approver, ratchet, version, unmoved):
-    run_id = ask_in_airflow(operator, version)
     clear(operator, run_id)
     assert "an approval is asked once" in refusal(operator, run_id, task=ASKS)
     approver.answer(PROMOTE, run_id, ASKS, "Approve")
@@ -66,15 +64,17 @@ def test_s5_who_breaks_the_glass_can_not_approve_it(approver, version, unmoved):
     assert "who asked for it" in answered_and_refused(approver, run_id, "break_glass")
 
 
-def test_s5_an_answer_of_another_promotes_nothing_and_the_approver_is_asked_anew(
+def test_s5_a_stranger_s_answer_ends_nothing_and_the_approver_is_asked_anew(
     stack, operator, approver, service, ratchet, version
 ):
-    """Airflow takes the wrong person's answer. The ledger keeps it and refuses it; dispatch has a fresh run ask."""
+    """Airflow takes the wrong person's Reject. It is on record and ends nothing; dispatch has a fresh run ask."""
     run_id = ask_in_airflow(operator, version)
-    assert "Approve by service" in answered_and_refused(service, run_id)
+    service.answer(PROMOTE, run_id, ASKS, "Reject")
+    assert "service is no approver" in refusal(operator, run_id, task=ASKS)
     with pytest.raises(StackError, match="409"):
         approver.answer(PROMOTE, run_id, ASKS, "Approve")
     assert ratchet.ledger.champion(MODEL) is None
+    assert ratchet.ledger.events()[-1].kind == "approval_disregarded"
 
     with stack.api("admin") as admin:
         admin.unpause("ratchet.dispatch")

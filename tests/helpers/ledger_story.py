@@ -78,6 +78,7 @@ class Story:
             responded_by=how["by"],
             responded_by_id=how["by_id"],
             responded_at=how["at"],
+            allowed_approvers=how.get("allowed"),
         )
 
     def approved(self, version: int) -> Verdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -11,10 +12,12 @@ from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.sdk import DAG
 from airflow.sdk.api.datamodels._generated import DagRun
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
-from small_loop import FIRST_AS_OF, MODEL, ask, promote
+from small_loop import FIRST_AS_OF, MODEL, ask, place, promote
 
 from ratchet import errors
-from ratchet.errors import RatchetError
+from ratchet.errors import ApprovalError, LedgerError, RatchetError
+from ratchet.workflow.approval import LEDGER_WAITS, record_answer
+from ratchet.workflow.dispatch import list_due
 from ratchet.workflow.promotion import judge_challenger
 from ratchet_airflow import operators
 from ratchet_airflow.links import LINKS, DataDocsLink, DriftReportLink, MlflowLink
@@ -232,6 +235,52 @@ def test_a_reject_is_on_record_and_skips_the_promotion(asked):
     assert asked.ledger.challenger(MODEL, 1).status == "refused"
     with pytest.raises(AirflowFailException, match="Reject by approver"):
         run(PromoteChallengerOperator, {"version": 1})
+
+
+@pytest.mark.parametrize("answer", ["Approve", "Reject"])
+def test_s5_an_answer_of_one_who_may_not_fails_the_task_and_dispatch_asks_anew(asked, answer):
+    """Where Airflow lets every user answer: neither a promotion nor a refusal comes of it."""
+    with pytest.raises(ApprovalError, match="service is no approver"):
+        answered(response(answer, "service"))
+    assert asked.ledger.challenger(MODEL, 1).status == "awaiting_approval"
+    assert [due.conf for due in list_due(asked) if due.dag_id == f"{MODEL}.promote"] == [{"version": 1}]
+    ask(asked, 1, run_id="a fresh run")
+    last = asked.ledger.events(limit=3)
+    assert [one.kind for one in last] == ["approval_disregarded", "approval_superseded", "approval_asked"]
+    with pytest.raises(AirflowFailException, match="no answer"):
+        run(PromoteChallengerOperator, {"version": 1})
+
+
+def answer_while_away(deployment, back_after: int | None) -> list[float]:
+    """The approver's answer comes while the database is gone; it is back after so many waits. Returns the waits."""
+    database, waits = deployment.settings.var / "ledger" / "ledger.db", []
+    away = database.rename(database.with_suffix(".away"))
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == back_after:
+            os.replace(away, database)
+
+    said = {"answer": "Approve", "responded_by": "approver", "responded_by_id": "3", "responded_at": datetime.now(UTC)}
+    try:
+        record_answer(deployment, MODEL, 1, wait=wait, **place("promote v1"), **said)
+    finally:
+        if away.exists():
+            os.replace(away, database)
+    return waits
+
+
+def test_an_answer_waits_for_a_ledger_that_is_away_and_is_given_once(asked):
+    assert answer_while_away(asked, back_after=3) == [1, 2, 4]
+    run(PromoteChallengerOperator, {"version": 1})
+    assert [one.kind for one in asked.ledger.events()].count("approval_answered") == 1 and asked.ledger.verify().ok
+
+
+def test_an_answer_does_not_wait_for_ever(asked):
+    with pytest.raises(LedgerError, match="ledger"):
+        answer_while_away(asked, back_after=None)
+    assert sum(LEDGER_WAITS) == 300
+    assert asked.ledger.challenger(MODEL, 1).status == "awaiting_approval"
 
 
 @pytest.mark.parametrize("user", [None, ""])

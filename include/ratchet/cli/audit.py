@@ -35,16 +35,21 @@ def auditshow(
 
 @audit.command("verify")
 def audit_verify(as_: Annotated[Literal["text", "json"], typer.Option("--as")] = "text") -> None:
-    """Check the whole chain against its keys and its head; exit status 1 and the first bad entry if it is broken."""
+    """Check the whole chain against its key and its head, and every row of every table against the chain.
+
+    Exit status 1, and the first bad entry or the rows that were altered, deleted or forged, if anything is wrong.
+    """
     report = get_deployment().ledger.verify()
     if as_ == "json":
-        show({"ok": report.ok, "entries": report.entries, "first_bad": report.first_bad, "reason": report.reason})
+        show({**vars(report), "rows": [vars(row) for row in report.rows]})
     elif report.ok:
-        console.print(f"the chain holds: {report.entries} entries")
+        console.print(f"the chain holds: {report.entries} entries, and every row is as they tell it")
+    elif report.wrong:
+        lines = ["the chain holds, but not all it speaks of:", *(one_line(f"- {row}", 500) for row in report.rows)]
+        more = [f"and {report.wrong - len(report.rows)} more"] if report.wrong > len(report.rows) else []
+        console.print("\n".join([*lines, *more]), style="red", soft_wrap=True)
     else:
-        where = (
-            f"broken at entry {report.first_bad}" if report.first_bad else "the chain holds, but not all it speaks of"
-        )
+        where = f"broken at entry {report.first_bad}" if report.first_bad else "broken at its end"
         console.print(f"{where}: {report.reason}", style="red")
     if not report.ok:
         sys.exit(1)

@@ -13,18 +13,15 @@ from ratchet.ledger.broken_glass import BreakGlass
 from ratchet.ledger.candidates import Candidates
 from ratchet.ledger.chain import Chain, open_chain
 from ratchet.ledger.challengers import Challengers
+from ratchet.ledger.decisions import Approval, BrokenGlass, Candidate, Challenger, Champion, Verdict
 from ratchet.ledger.erasures import Erasures
 from ratchet.ledger.partitions import Partitions, Watched
 from ratchet.ledger.promotion import Promotion
+from ratchet.ledger.questions import Questions
 from ratchet.ledger.requests import Requests
 from ratchet.ledger.staleness import Staleness
 from ratchet.ledger.values import (
-    Approval,
     Batch,
-    BrokenGlass,
-    Candidate,
-    Challenger,
-    Champion,
     Check,
     Erasure,
     Event,
@@ -35,8 +32,8 @@ from ratchet.ledger.values import (
     Scored,
     SnapshotRecord,
     Stale,
-    Verdict,
     VerifyReport,
+    WrongRow,
 )
 from ratchet.settings import Settings
 
@@ -60,6 +57,7 @@ __all__ = [
     "Stale",
     "Verdict",
     "VerifyReport",
+    "WrongRow",
     "open_ledger",
 ]
 
@@ -73,6 +71,7 @@ class Ledger(
     Candidates,
     Challengers,
     BreakGlass,
+    Questions,
     Approvals,
     Promotion,
     Audit,

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
+from itertools import islice
 
-from sqlalchemy import Connection, Row, Table, Text, or_, select, type_coerce
+from sqlalchemy import Connection, Row, func, or_, select
 
-from ratchet.digests import canonical_json
+from ratchet.errors import ApprovalError
 from ratchet.ledger.chain import BEFORE_ALL, Chain, as_event, holds
 from ratchet.ledger.head import Head
 from ratchet.ledger.plain import check_words
-from ratchet.ledger.tables import Json, approvals, broken_glass, candidates, challengers, champions, events, verdicts
-from ratchet.ledger.values import Event, VerifyReport
+from ratchet.ledger.sealed import AT_ONCE, TABLES, Told
+from ratchet.ledger.tables import approvals, broken_glass, challengers, champions, events, verdicts
+from ratchet.ledger.values import Event, VerifyReport, WrongRow
 
-IN_CHAIN = {  # tables whose rows stand word for word in the chain, by the kinds of event that write them
-    "champion_promoted": champions,
-    "champion_rolled_back": champions,
-    "verdict_recorded": verdicts,
-    "candidate_recorded": candidates,
-    "challenger_registered": challengers,
-    "approval_asked": approvals,
-    "approval_answered": approvals,  # fills in what the question left open
-    "approval_superseded": approvals,  # the same
-    "glass_broken": broken_glass,
-    "champion_forced": champions,
-}
-MOVES = {"status"}  # columns that change without an entry of their own
-
-Said = dict[tuple, tuple[int, dict]]  # by table and primary key: the last entry that wrote the row, and the row
+NAMED = 100  # rows that a report names; all are counted
+OF_VERSIONS = (challengers, verdicts, broken_glass, approvals, champions)  # told of under models/<model>/versions/
 
 
 class Audit:
@@ -51,41 +41,47 @@ class Audit:
         return [as_event(row) for row in reversed(rows)]
 
     def note(self, kind: str, subject: str, facts: Mapping, actor: str) -> None:
-        """Put an act that changes no table on record."""
+        """Put an act that changes no table on record. Facts with a `digest` are known by it: those that the newest
+        entry of that kind about the subject tells already aren't told again."""
         check_words(kind=kind, subject=subject, actor=actor)
         with self._chain.write(actor) as transaction:
-            transaction.append(kind, subject, facts)
+            known = _newest(transaction.connection, kind, subject)
+            if "digest" not in facts or known is None or known.get("digest") != facts["digest"]:
+                transaction.append(kind, subject, facts)
 
     def card_url(self, model: str, version: int) -> str | None:
         """Where the newest model card of a version lies; None before one was filed."""
-        mine = (events.c.subject == f"models/{model}/versions/{version}", events.c.kind == "card_filed")
         with self._chain.read() as connection:
-            told = connection.scalar(select(events.c.payload).where(*mine).order_by(events.c.seq.desc()).limit(1))
-        return json.loads(told)["url"] if told else None
+            told = _newest(connection, "card_filed", f"models/{model}/versions/{version}")
+        return told["url"] if told else None
 
     def verify(self) -> VerifyReport:
-        """Walk the whole chain and compare its end with the head file, and challengers, verdicts, approvals and the
-        champions' moves with their entries. Names the first entry that was deleted, altered, put in another order,
-        forged, or cut off, or the row that is not as the chain has it."""
+        """Walk the whole chain and compare its end with the head file, and every row of every table with what the
+        entries tell of it. Names the first entry that was deleted, altered, put in another order, forged, or cut off;
+        with a chain that holds, the rows that were altered, deleted or forged. Time grows with the entries and rows,
+        memory doesn't."""
         known = self._chain.head_file.read()  # before the transaction: entries may be added after it
-        with self._chain.read() as connection:
-            entries, bad, said = self._walk(connection)
-            bad = bad or _against_head(connection, entries, known) or _against_tables(connection, said)
-        first_bad, reason = bad or (None, "every entry is as it was written, up to the head on file")
-        return VerifyReport(bad is None, entries, first_bad, reason)
+        with self._chain.read() as connection, closing(Told()) as said:
+            entries, bad = self._walk(connection, said)
+            bad = bad or _against_head(connection, entries, known)
+            wrong, rows = (0, ()) if bad else _against_tables(connection, said)
+        if wrong:
+            bad = None, f"{rows[0]}" + (f"; {wrong - 1} more" if wrong > 1 else "")
+        first_bad, reason = bad or (
+            None,
+            "every entry is as it was written, up to the head on file, and so is every row",
+        )
+        return VerifyReport(bad is None, entries, first_bad, reason, wrong, rows)
 
-    def _walk(self, connection: Connection) -> tuple[int, tuple[int, str] | None, Said]:
-        previous, said, bad, entries = BEFORE_ALL, {}, None, 0
-        for row in connection.execute(select(events).order_by(events.c.seq)):
+    def _walk(self, connection: Connection, said: Told) -> tuple[int, tuple[int, str] | None]:
+        previous, bad, entries = BEFORE_ALL, None, 0
+        for row in connection.execute(select(events).order_by(events.c.seq).execution_options(yield_per=AT_ONCE)):
             entries += 1
             bad = bad or self._look(row, previous)
             previous = Head(row.seq, row.hash)
-            if row.kind in IN_CHAIN and bad is None:
-                table = IN_CHAIN[row.kind]
-                told = _as_stored(table, json.loads(row.payload))
-                _, before = said.get(_key(table, told), (None, {}))
-                said[_key(table, told)] = row.seq, before | told
-        return entries, bad, said
+            if bad is None:
+                said.hear(row.seq, row.kind, row.payload)
+        return entries, bad
 
     def _look(self, row: Row, previous: Head) -> tuple[int, str] | None:
         if row.seq != previous.seq + 1:
@@ -100,6 +96,13 @@ class Audit:
         return None
 
 
+def _newest(connection: Connection, kind: str, subject: str) -> dict | None:
+    """What the newest entry of that kind about the subject tells."""
+    mine = (events.c.subject == subject, events.c.kind == kind)
+    told = connection.scalar(select(events.c.payload).where(*mine).order_by(events.c.seq.desc()).limit(1))
+    return json.loads(told) if told else None
+
+
 def _against_head(connection: Connection, entries: int, known: Head | None) -> tuple[int | None, str] | None:
     if known is None:
         return None, "the head file is missing: entries may have been cut off the end"
@@ -110,36 +113,37 @@ def _against_head(connection: Connection, entries: int, known: Head | None) -> t
     return None
 
 
-def _against_tables(connection: Connection, said: Said) -> tuple[int | None, str] | None:
-    there = {_key(table, row): row for table in dict.fromkeys(IN_CHAIN.values()) for row in _rows(connection, table)}
-    for key, row in there.items():
-        if key not in said:
-            return None, f"the row {_name(key)} stands in no entry: it was altered or forged"
-        seq, told = said[key]
-        if wrong := [name for name in row if name not in MOVES and row[name] != told.get(name)]:
-            return None, f"the row {_name(key)} was altered: its {', '.join(wrong)} is not what entry {seq} left there"
-    for key, (seq, _) in said.items():
-        if key not in there:
-            return seq, f"the row {_name(key)} that entry {seq} tells of was deleted"
-    return None
+def _against_tables(connection: Connection, said: Told) -> tuple[int, tuple[WrongRow, ...]]:
+    found = (one for table in TABLES for one in said.wrong_rows(connection, table))
+    named = tuple(islice(found, NAMED))
+    return len(named) + sum(1 for _ in found), named
 
 
-def _rows(connection: Connection, table: Table) -> list[dict]:
-    """The rows as they are stored: text that was altered need not be an instant or JSON any more."""
-    stored = [column if column.type.python_type is int else type_coerce(column, Text) for column in table.c]
-    return [dict(zip(table.c.keys(), row, strict=True)) for row in connection.execute(select(*stored))]
+def refuse_altered(chain: Chain, connection: Connection, model: str) -> None:
+    """Compare what a move of the model's champion rests on (its rows in OF_VERSIONS) with the sealed entries about its
+    versions, and with those alone: the rest of the chain is for `Audit.verify`.
+
+    Raises ApprovalError when a row was altered, deleted or forged, or an entry was: nothing may move on such a record.
+    """
+    wrong = _missing_entries(connection)
+    mine = events.c.subject.startswith(f"models/{model}/versions/", autoescape=True)
+    with closing(Told()) as said:
+        for entry in connection.execute(select(events).where(mine).order_by(events.c.seq)).yield_per(AT_ONCE):
+            if not chain.sealed_rightly(entry):
+                wrong = f"entry {entry.seq} was altered or forged"
+                break
+            said.hear(entry.seq, entry.kind, entry.payload)
+        rows = (one for table in OF_VERSIONS for one in said.wrong_rows(connection, table, table.c.model == model))
+        wrong = wrong or next(map(str, rows), None)
+    if wrong:
+        raise ApprovalError(
+            f"what is on record of {model} is not what was sealed: its champion does not move",
+            seen=wrong,
+            expected="rows and entries as Ratchet wrote them",
+            hint="run `ratchet audit verify`, and follow docs/runbooks/the-ledger-does-not-verify.md",
+        )
 
 
-def _as_stored(table: Table, told: dict) -> dict:
-    return {
-        name: canonical_json(value) if isinstance(table.c[name].type, Json) and value is not None else value
-        for name, value in told.items()
-    }
-
-
-def _key(table: Table, row: dict) -> tuple:
-    return (table.name, *((column.name, row[column.name]) for column in table.primary_key))
-
-
-def _name(key: tuple) -> str:
-    return f"{', '.join(f'{column} {value}' for column, value in key[1:])} of {key[0]}"
+def _missing_entries(connection: Connection) -> str | None:
+    there, newest = connection.execute(select(func.count(), func.max(events.c.seq)).select_from(events)).one()
+    return None if there == newest else f"{newest - there} entries were deleted"

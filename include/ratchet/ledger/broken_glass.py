@@ -8,10 +8,10 @@ from ratchet.digests import digest_of
 from ratchet.errors import ConflictError
 from ratchet.ledger.chain import Chain
 from ratchet.ledger.challengers import challenger_of, champion_of, verdict_of
+from ratchet.ledger.decisions import BrokenGlass
 from ratchet.ledger.plain import check_words
 from ratchet.ledger.rows import next_id, read_one
 from ratchet.ledger.tables import broken_glass
-from ratchet.ledger.values import BrokenGlass
 
 
 class BreakGlass:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ratchet.ledger.chain import Chain
+from ratchet.ledger.decisions import Candidate
 from ratchet.ledger.rows import read_one
 from ratchet.ledger.tables import candidates
-from ratchet.ledger.values import Candidate
 
 
 class Candidates:

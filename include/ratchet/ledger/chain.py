@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, Table, insert, inspect, select
+from sqlalchemy import Connection, Row, Table, insert, inspect, select, update
 
 from ratchet.digests import canonical_json
 from ratchet.errors import LedgerError
@@ -17,6 +17,7 @@ from ratchet.failpoints import failpoint
 from ratchet.ledger.database import Database
 from ratchet.ledger.head import Head, HeadFile, lock_beside, make_key, read_key
 from ratchet.ledger.plain import instant_text, plain
+from ratchet.ledger.sealed import with_rows
 from ratchet.ledger.tables import SCHEMA_VERSION, events, metadata, schema_versions
 from ratchet.ledger.values import Event
 from ratchet.settings import Settings
@@ -26,18 +27,28 @@ FIELDS = ("seq", "at", "kind", "actor", "subject", "payload")
 
 
 class Transaction:
-    """An open write: `connection` to read by, `add` and `append` to write by. `now` is one instant for all of it."""
+    """An open write: `connection` to read by, `add`, `change` and `append` to write by. `now` is one instant for all of
+    it. Each entry tells of the rows that were written since the one before."""
 
     def __init__(self, connection: Connection, key: bytes, head: Head, actor: str) -> None:
         self.connection, self.head, self.actor = connection, head, actor
         self.now = datetime.now(UTC)
         self._key = key
+        self._wrote: list[tuple[Table, dict]] = []
 
     def add(self, table: Table, row: Mapping) -> dict:
         """Insert a row, made plain; returns it so."""
         row = {name: plain(value, name) for name, value in row.items()}
         self.connection.execute(insert(table).values(row))
+        self._wrote.append((table, row))
         return row
+
+    def change(self, table: Table, key: Mapping, **values: object) -> None:
+        """Change a row, known by its primary key."""
+        mine = [table.c[column.name] == key[column.name] for column in table.primary_key]
+        values = {name: plain(value, name) for name, value in values.items()}
+        self.connection.execute(update(table).where(*mine).values(values))
+        self._wrote.append((table, {**key, **values}))
 
     def append(self, kind: str, subject: str, payload: Mapping, actor: str | None = None) -> None:
         """Put one entry at the end of the chain."""
@@ -47,11 +58,19 @@ class Transaction:
             "kind": kind,
             "actor": plain(str(actor or self.actor), "actor"),
             "subject": subject,
-            "payload": canonical_json(plain(payload, kind)),
+            "payload": canonical_json(with_rows(kind, plain(payload, kind), self._wrote)),
         }
         sealed = seal(self._key, self.head.hash, entry)
         self.connection.execute(insert(events).values(**entry, prev_hash=self.head.hash, hash=sealed))
         self.head = Head(entry["seq"], sealed)
+        self._wrote = []
+
+    def refuse_untold(self) -> None:
+        """Raises LedgerError when a row was written that no entry tells of."""
+        if self._wrote:
+            names = ", ".join(sorted({table.name for table, _ in self._wrote}))
+            hint = "a fault of this library: nothing was written"
+            raise LedgerError("rows were written without an entry that tells of them", seen=names, hint=hint)
 
 
 class Chain:
@@ -72,6 +91,7 @@ class Chain:
             before = self._head(connection)
             transaction = Transaction(connection, self._key, before, actor or self.actor)
             yield transaction
+            transaction.refuse_untold()
             if transaction.head != before:
                 failpoint("ledger.before_commit")
         if transaction.head != before:

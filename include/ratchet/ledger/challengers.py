@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from ratchet.days import check_day
 from ratchet.errors import ConflictError, ParameterError, UnknownNameError
 from ratchet.ledger.chain import Chain, Transaction
+from ratchet.ledger.decisions import Challenger, Champion, Verdict
 from ratchet.ledger.rows import read_all, read_one
 from ratchet.ledger.tables import batches, challengers, champions, verdicts
-from ratchet.ledger.values import Batch, Challenger, Champion, Verdict
+from ratchet.ledger.values import Batch
 
 STATUS_OF_VERDICT = {"PROMOTE": "registered", "NO_BASELINE": "registered", "HOLD": "held", "REJECT": "rejected"}
 MEASURED = "success"  # the gate's first question of quality
@@ -169,9 +170,9 @@ class Challengers:
                 "digest": digest,
                 "recorded_at": transaction.now,
             }
-            subject = f"models/{model}/versions/{version}"
-            transaction.append("verdict_recorded", subject, transaction.add(verdicts, row))
+            kept = transaction.add(verdicts, row)
             set_status(transaction, challenger, STATUS_OF_VERDICT[verdict])
+            transaction.append("verdict_recorded", f"models/{model}/versions/{version}", kept)
             return verdict_of(connection, model, version)
 
     def verdicts(self, model: str, version: int | None = None) -> list[Verdict]:
@@ -215,11 +216,9 @@ def epoch_of(connection: Connection, model: str) -> int:
 
 
 def set_status(transaction: Transaction, challenger: Challenger, status: str) -> None:
-    """Move a challenger's status; "promoted" stays. Never without an event that tells of it."""
-    if challenger.status == "promoted":
-        return
-    mine = (challengers.c.model == challenger.model, challengers.c.version == challenger.version)
-    transaction.connection.execute(update(challengers).where(*mine).values(status=status))
+    """Move a challenger's status; "promoted" stays. The next entry tells of it: it has to be one about that version."""
+    if challenger.status != "promoted":
+        transaction.change(challengers, {"model": challenger.model, "version": challenger.version}, status=status)
 
 
 def _refuse_foreign_batch(connection: Connection, model: str, batch_id: str | None) -> None:

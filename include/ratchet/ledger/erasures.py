@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import update
-
 from ratchet.errors import UnknownNameError
 from ratchet.ledger.chain import Chain
 from ratchet.ledger.rows import next_id, read_all, read_one
@@ -27,8 +25,7 @@ class Erasures:
             if known:
                 grown = _union(known.found, found)
                 if grown != known.found:
-                    mine = erasures.c.id == known.id
-                    connection.execute(update(erasures).where(mine).values(found=grown))
+                    transaction.change(erasures, {"id": known.id}, found=grown)
                     transaction.append("erasure_continued", _subject(known), {"id": known.id, "found": grown}, actor)
                 return read_one(connection, Erasure, erasures, erasures.c.id == known.id)
             row = {
@@ -57,7 +54,7 @@ class Erasures:
                 raise UnknownNameError(f"no erasure {id!r}", hint="see Ledger.erasures for those there are")
             if known.finished_at is None:
                 done = {"snapshots": dict(snapshots), "versions": dict(versions), "finished_at": transaction.now}
-                transaction.connection.execute(update(erasures).where(mine).values(done))
+                transaction.change(erasures, {"id": id}, **done)
                 told = {"id": id, "snapshots": done["snapshots"], "versions": done["versions"]}
                 transaction.append("erasure_finished", _subject(known), told, known.actor)
             return read_one(transaction.connection, Erasure, erasures, mine)

@@ -7,15 +7,24 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from ratchet.errors import ApprovalError, ConflictError, UnknownNameError
-from ratchet.ledger.approvals import approvals_of, deciding
+from ratchet.errors import UnknownNameError
+from ratchet.ledger.audit import refuse_altered
 from ratchet.ledger.broken_glass import glass_of
 from ratchet.ledger.chain import Chain, Transaction
-from ratchet.ledger.challengers import PASSED, challenger_of, champion_of, set_status, verdict_of
+from ratchet.ledger.challengers import challenger_of, champion_of, set_status, verdict_of
+from ratchet.ledger.conditions import (
+    check_approval,
+    check_basis,
+    check_epoch,
+    check_was_champion,
+    refuse_rejected,
+    version_before,
+)
+from ratchet.ledger.decisions import BrokenGlass, Challenger, Champion, Verdict
 from ratchet.ledger.plain import check_words, instant
+from ratchet.ledger.questions import approvals_of, retire_older
 from ratchet.ledger.rows import read_all
-from ratchet.ledger.tables import champions, events, scorings
-from ratchet.ledger.values import Approval, BrokenGlass, Challenger, Champion, Verdict
+from ratchet.ledger.tables import champions, events
 
 
 class Promotion:
@@ -49,11 +58,13 @@ class Promotion:
         champion; and one of `allowed_approvers` answered Approve to a question about exactly that verdict, in time and
         before a newer question took its place, and nobody said Reject. With `four_eyes` none of those who asked can be
         the one who answered. With `glass_digest` broken glass stands in for the verdict, and four eyes are required
-        whatever the argument. Doing it again returns the champion unchanged. `now` is put down as the time of the move.
+        whatever the argument. All of that as it was sealed (see ratchet.ledger.audit.refuse_altered). Challengers of
+        older data are "superseded" by the move. Doing it again returns the champion unchanged. `now` is put down as the
+        time of the move.
 
-        Raises UnknownNameError; ApprovalError when verdict, glass or answer is missing or not good enough, or the
-        version was rejected since (see `reject_smoked`); ConflictError when the champion has moved. Nothing changes
-        then.
+        Raises UnknownNameError; ApprovalError when verdict, glass or answer is missing, not good enough or not as it
+        was sealed, or the version was rejected since (see `reject_smoked`); ConflictError when the champion has moved.
+        Nothing changes then.
         """
         now = instant(now, "now")
         with self._chain.write() as transaction:
@@ -66,14 +77,15 @@ class Promotion:
             how = "promotion" if glass is None else "break_glass"
             if _is_done(champion, version, expected_epoch, how, basis):
                 return champion
-            _check_epoch(model, champion, expected_epoch)
-            _check_basis(basis, model, version, expected_epoch)
+            check_epoch(model, champion, expected_epoch)
+            check_basis(basis, model, version, expected_epoch)
             if glass is None:  # whoever breaks the glass knows; the smoke test is asked again
-                _refuse_rejected(challenger)
+                refuse_rejected(challenger)
             asks = approvals_of(connection, model, version, basis.digest)
-            approval = _check_approval(asks, model, version, allowed_approvers, four_eyes or glass is not None)
+            approval = check_approval(asks, model, version, allowed_approvers, four_eyes or glass is not None)
+            refuse_altered(self._chain, connection, model)
             set_status(transaction, challenger, "promoted")
-            return _move(
+            moved = _move(
                 transaction,
                 challenger,
                 "champion_promoted" if glass is None else "champion_forced",
@@ -84,6 +96,8 @@ class Promotion:
                 verdict_digest=basis.digest,
                 moved_at=now,
             )
+            retire_older(transaction, challenger)
+            return moved
 
     def reject_smoked(self, model: str, version: int, reason: str) -> None:
         """Reject a challenger that did not pass its smoke test, on record and once; one that was champion before keeps
@@ -92,9 +106,9 @@ class Promotion:
         with self._chain.write() as transaction:
             challenger = challenger_of(transaction.connection, model, version)
             if challenger.status != "rejected":
+                set_status(transaction, challenger, "rejected")
                 subject = f"models/{model}/versions/{version}"
                 transaction.append("smoke_test_failed", subject, {"version": version, "reason": reason})
-                set_status(transaction, challenger, "rejected")
 
     def record_first_scoring(self, model: str, epoch: int, passed: bool, facts: Mapping) -> bool:
         """Put on record how the first scoring after a move of the champion pointer went. The first record stands:
@@ -111,26 +125,14 @@ class Promotion:
         with self._chain.read() as connection:
             return _first_scoring(connection, model, epoch)
 
-    def served(self, model: str) -> set[int]:
-        """The versions that have scored a day."""
-        with self._chain.read() as connection:
-            return _served(connection, model)
-
-    def last_served(self, model: str) -> int | None:
-        """Of the versions that the champion of now took over from, the newest that no rollback took back and that has
-        scored a day; None for none."""
-        with self._chain.read() as connection:
-            standing, served = _standing(_history(connection, model)), _served(connection, model)
-        return next((one for one in reversed(standing) if one in served and one != standing[-1]), None)
-
     def rollback(self, model: str, to_version: int | None, actor: str, reason: str, expected_epoch: int) -> Champion:
         """Make a version champion again that once was: `to_version`, or with None the one that the champion of now took
         over from. What was rolled back is out of the way: after versions 1, 2, 3, two rollbacks lead to 2 and to 1.
 
         When `to_version` is champion already, or this very call has been made before (same epoch, actor and reason),
         it returns the champion unchanged. Raises UnknownNameError when there is no champion or no such version;
-        ApprovalError when the version never was champion, or there is none before; ConflictError when the champion has
-        moved.
+        ApprovalError when the version never was champion, there is none before, or the record is not as it was sealed;
+        ConflictError when the champion has moved.
         """
         check_words(actor=actor, reason=reason)
         with self._chain.write(actor) as transaction:
@@ -143,8 +145,10 @@ class Promotion:
                 champion, to_version, actor, reason, expected_epoch
             ):
                 return champion
-            _check_epoch(model, champion, expected_epoch)
-            target = _target(connection, history, to_version)
+            check_epoch(model, champion, expected_epoch)
+            refuse_altered(self._chain, connection, model)
+            target = challenger_of(connection, model, version_before(history) if to_version is None else to_version)
+            check_was_champion(history, target)
             return _move(
                 transaction,
                 target,
@@ -166,10 +170,6 @@ def _first_scoring(connection: Connection, model: str, epoch: int) -> bool | Non
     mine = (events.c.subject == _epoch(model, epoch), events.c.kind.startswith("first_scoring_"))
     kind = connection.scalar(select(events.c.kind).where(*mine).order_by(events.c.seq).limit(1))
     return None if kind is None else kind == "first_scoring_passed"
-
-
-def _served(connection: Connection, model: str) -> set[int]:
-    return set(connection.scalars(select(scorings.c.version).where(scorings.c.model == model)))
 
 
 def _move(transaction: Transaction, target: Challenger, kind: str, **move: object) -> Champion:
@@ -205,103 +205,3 @@ def _was_this_rollback(
 ) -> bool:
     mine = (champion.how, champion.epoch, champion.actor, champion.reason)
     return mine == ("rollback", expected_epoch + 1, actor, reason) and to_version in (None, champion.version)
-
-
-def _check_epoch(model: str, champion: Champion | None, expected_epoch: int) -> None:
-    epoch = champion.epoch if champion else 0
-    if epoch != expected_epoch:
-        raise ConflictError(
-            f"the champion of {model} has moved",
-            seen=f"epoch {epoch}: " + (f"version {champion.version}" if champion else "no champion"),
-            expected=f"epoch {expected_epoch}",
-            hint="judge or decide again, against the champion of now",
-        )
-
-
-def _check_basis(basis: Verdict | BrokenGlass | None, model: str, version: int, expected_epoch: int) -> None:
-    said = basis.verdict if isinstance(basis, Verdict) else None
-    if basis is None or (said is not None and said not in PASSED):
-        raise ApprovalError(
-            f"{model} version {version} has not passed the gate",
-            seen=said or "no verdict",
-            expected=" or ".join(PASSED),
-            hint="let the promote DAG judge it",
-        )
-    if basis.champion_epoch != expected_epoch:
-        raise ConflictError(
-            f"the champion of {model} has moved since version {version} was judged",
-            seen=f"a verdict against epoch {basis.champion_epoch}",
-            expected=f"epoch {expected_epoch}",
-            hint="judge it again",
-        )
-
-
-def _refuse_rejected(challenger: Challenger) -> None:
-    if challenger.status == "rejected":
-        raise ApprovalError(
-            f"{challenger.model} version {challenger.version} was rejected after it was asked about",
-            seen="status rejected",
-            expected="awaiting_approval",
-            where="ratchet audit show",
-            hint="its smoke test failed: train anew",
-        )
-
-
-def _check_approval(
-    asks: list[Approval], model: str, version: int, allowed: Collection[str], four_eyes: bool
-) -> Approval:
-    def refuse(seen: str, expected: str) -> ApprovalError:
-        what = f"{model} version {version} has no valid approval of this verdict"
-        hint = "start a fresh promote run, and have an allowed person answer it"
-        return ApprovalError(what, seen=seen, expected=expected, hint=hint)
-
-    approval = deciding(asks)
-    if approval is None or approval.answer is None:
-        raise refuse("no answer", "a person's answer")
-    if rejected := [ask for ask in asks if ask.answer == "Reject"]:
-        raise refuse(f"Reject by {rejected[-1].responded_by}", "Approve")
-    if approval.answer != "Approve":
-        raise refuse(approval.answer, "Approve")
-    if approval.superseded_by is not None:
-        raise refuse(f"a question that one about version {approval.superseded_by} took the place of", "the newest one")
-    if approval.responded_by not in allowed:
-        raise refuse(f"Approve by {approval.responded_by}", f"one of {sorted(allowed)}")
-    askers = {name for ask in asks for name in ask.asked_by}
-    if four_eyes and {approval.responded_by, approval.responded_by_id} & askers:
-        raise refuse(f"Approve by {approval.responded_by}, who asked for it", "somebody else")
-    if approval.responded_at >= approval.expires_at:
-        raise refuse(f"an answer of {approval.responded_at}", f"one before {approval.expires_at}")
-    return approval
-
-
-def _target(connection: Connection, history: list[Champion], to_version: int | None) -> Challenger:
-    champion, model = history[-1], history[-1].model
-    if to_version is None:
-        standing = _standing(history)
-        if len(standing) < 2:
-            raise ApprovalError(
-                f"no other version of {model} has been champion before version {champion.version}",
-                seen=f"the champions so far: {', '.join(str(move.version) for move in history)}",
-                hint="name one of those in to_version, or promote another version instead",
-            )
-        to_version = standing[-2]
-    target = challenger_of(connection, model, to_version)
-    if to_version not in {move.version for move in history}:
-        raise ApprovalError(
-            f"version {to_version} of {model} never was champion",
-            expected=f"one of {sorted({move.version for move in history})}",
-            hint="it has to pass the gate and be approved: use the promote DAG",
-        )
-    return target
-
-
-def _standing(history: list[Champion]) -> list[int]:
-    """The champions that no rollback has taken back, oldest first; the last is the champion of now."""
-    standing: list[int] = []
-    for move in history:
-        if move.how == "rollback" and move.version in standing:
-            while standing[-1] != move.version:
-                standing.pop()
-        elif standing[-1:] != [move.version]:
-            standing.append(move.version)
-    return standing

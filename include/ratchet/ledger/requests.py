@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from datetime import date
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select
 
 from ratchet.days import check_day
 from ratchet.errors import ConflictError, ParameterError, UnknownNameError
 from ratchet.ledger.chain import Chain, Transaction
-from ratchet.ledger.plain import check_words, plain
+from ratchet.ledger.plain import check_words
 from ratchet.ledger.rows import next_id, read_all, read_one
 from ratchet.ledger.tables import batches, events, requests
 from ratchet.ledger.values import Batch, Request, RequestOutcome
@@ -249,9 +249,8 @@ def _same_training(connection: Connection, batch: Batch) -> Batch | None:
 
 
 def _move(transaction: Transaction, known: Batch, kind: str, **change: object) -> Batch:
-    change = plain(change, kind)
+    transaction.change(batches, {"id": known.id}, **change)
     transaction.append(kind, f"models/{known.model}/batches/{known.id}", {"id": known.id, **change})
-    transaction.connection.execute(update(batches).where(batches.c.id == known.id).values(**change))
     return _batch(transaction.connection, known.id)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from ratchet.days import check_day
 from ratchet.ledger.chain import Chain, Transaction
@@ -93,9 +93,9 @@ def _add_build(transaction: Transaction, known: SnapshotRecord, partitions: Mapp
     }
     if not any(grown.values()):
         return
-    mine = (snapshots.c.model == known.model, snapshots.c.digest == known.digest)
-    transaction.connection.execute(update(snapshots).where(*mine).values(partitions=merged))
-    told = {"model": known.model, "digest": known.digest, "partitions": {n: days for n, days in grown.items() if days}}
+    mine = {"model": known.model, "digest": known.digest}
+    transaction.change(snapshots, mine, partitions=merged)
+    told = {**mine, "partitions": {name: days for name, days in grown.items() if days}}
     transaction.append("snapshot_made_again", _subject(known.model, known.digest), told)
 
 

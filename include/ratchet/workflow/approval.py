@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ratchet.deployment import Deployment
-from ratchet.errors import ApprovalError
+from ratchet.errors import ApprovalError, LedgerError
 from ratchet.ledger import BrokenGlass, Challenger, Verdict
 from ratchet.ledger.challengers import PASSED
+from ratchet.plain_text import one_line
+from ratchet.windows import in_order
+
+LEDGER_WAITS = (1, 2, 4, 8, 15, 30, 60, 60, 60, 60)  # seconds: five minutes for a ledger that is away
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -155,13 +163,26 @@ def ask_approval(
     return question
 
 
-def record_answer(deployment: Deployment, model: str, version: int, **answer) -> dict:
+def record_answer(
+    deployment: Deployment, model: str, version: int, *, wait: Callable[[float], None] = time.sleep, **answer
+) -> dict:
     """Keep a person's answer to the question that a task run asked, whatever has been asked since.
 
-    `answer` as Ledger.record_answer takes it, and its errors. Returns {answer, by}.
+    It was given once and won't be given again, so a ledger that can't be reached is tried again after each of
+    LEDGER_WAITS. `answer` as Ledger.record_answer takes it, and its errors; those who may answer are the spec's.
+    Returns {answer, by}.
     """
-    kept = deployment.ledger.record_answer(model, version, **answer)
-    return {"answer": kept.answer, "by": kept.responded_by}
+    allowed = deployment.model(model).approval.approvers
+    for seconds in (*LEDGER_WAITS, None):
+        try:
+            kept = deployment.ledger.record_answer(model, version, **answer, allowed_approvers=allowed)
+            return {"answer": kept.answer, "by": kept.responded_by}
+        except LedgerError as error:
+            if seconds is None:
+                raise
+            log.warning("the answer is not on record yet, again in %s s: %s", seconds, error)
+            wait(seconds)
+    raise AssertionError("the last try returns or raises")
 
 
 def _what_changes(deployment: Deployment, basis: Basis) -> list[str]:
@@ -199,14 +220,13 @@ _FIRST = ("success", "better_than_champion", "plausible")  # after what failed
 def _checks_table(verdict: Verdict | None) -> list[str]:
     if verdict is None:
         return ["The gate has not judged it."]
-    in_order = sorted(verdict.checks, key=lambda check: (check["passed"], check["name"] not in _FIRST))
-    rows = [_check_row(check) for check in in_order]
+    checks = sorted(verdict.checks, key=lambda check: (check["passed"], check["name"] not in _FIRST))
+    rows = [_check_row(check) for check in checks]
     return ["| check | result | seen | interval | asked | why |", "|---|---|---|---|---|---|", *rows]
 
 
 def _origin(challenger: Challenger) -> list[str]:
-    in_order = sorted(challenger.windows.items(), key=lambda window: window[1])
-    windows = " | ".join(f"{name} {' to '.join(days)}" for name, days in in_order)
+    windows = " | ".join(f"{name} {' to '.join(days)}" for name, days in in_order(challenger.windows).items())
     return [f"- trained as of {challenger.as_of}, windows: {windows}", f"- snapshot `{challenger.snapshot}`"]
 
 
@@ -236,7 +256,5 @@ def _number(value: object) -> str:
 
 
 def plain(text: str) -> str:
-    """Text from outside, made safe inside a Markdown table: one line, no markup, no links, no new cells, nothing that
-    turns the direction of reading."""
-    printable = "".join(c if c.isprintable() else " " for c in text)
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#|!" else c for c in " ".join(printable.split()))
+    """Text from outside, made safe inside a Markdown table: one line, no markup, no links, no new cells."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#|!" else c for c in one_line(text))

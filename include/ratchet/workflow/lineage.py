@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from ratchet.deployment import Deployment
 from ratchet.errors import DropError, UnknownNameError
-from ratchet.ledger import Approval, Champion, Partition, Scored
+from ratchet.ledger import Challenger, Champion, Partition, Scored
 from ratchet.prediction_ids import parse_prediction_id
+from ratchet.windows import in_order
+from ratchet.workflow.record import approval_of, gate_said, promotion_of
 
 
 def explain_prediction(deployment: Deployment, prediction: str) -> dict:
@@ -26,13 +28,14 @@ def explain_prediction(deployment: Deployment, prediction: str) -> dict:
     scored = _scoring(deployment, model, day, row)
     challenger = deployment.ledger.challenger(model, row["model_version"])
     move = _move(deployment, model, row)
+    promoted = promotion_of(deployment, model, move.version, move.epoch)
     return {
         "prediction": row,
         "scoring": {"revision": scored.revision, "recorded_at": scored.recorded_at, "rows": scored.rows},
         "inputs": _drops(deployment, scored.partitions),
         "version": _version(deployment, challenger),
-        "gate": _gate(deployment, model, move),
-        "approval": _approval(deployment, model, challenger, move),
+        "gate": _gate(deployment, promoted),
+        "approval": _approval(deployment, challenger, promoted),
         "champion": {"epoch": move.epoch, "how": move.how, "moved_at": move.moved_at, "actor": move.actor},
     }
 
@@ -52,8 +55,7 @@ def _stored(deployment: Deployment, model: str, day: str, prediction: str) -> di
 def _scoring(deployment: Deployment, model: str, day: str, row: Mapping) -> Scored:
     """The scoring on record that wrote this row: the newest of its day from these inputs by this version."""
     wanted = (row["inputs_digest"], row["model_version"])
-    done = [one for one in deployment.ledger.scorings(model) if one.day == day]
-    found = [one for one in done if (one.inputs_digest, one.version) == wanted]
+    found = [one for one in deployment.ledger.scorings(model, day, day) if (one.inputs_digest, one.version) == wanted]
     if not found:
         raise UnknownNameError(
             f"the scoring that wrote this prediction is not on record yet: {model}, {day}",
@@ -100,8 +102,8 @@ def _drop(deployment: Deployment, partition: Partition) -> dict:
     }
 
 
-def _version(deployment: Deployment, challenger) -> dict:
-    records = deployment.ledger.snapshots(challenger.model)
+def _version(deployment: Deployment, challenger: Challenger) -> dict:
+    records = deployment.ledger.snapshots(challenger.model, challenger.as_of)
     snapshot = next((one for one in records if one.digest == challenger.snapshot), None)
     trained_from = {} if snapshot is None else snapshot.partitions
     return {
@@ -109,7 +111,7 @@ def _version(deployment: Deployment, challenger) -> dict:
         "identity": challenger.identity,
         "model_digest": challenger.model_digest,
         "trained_as_of": challenger.as_of,
-        "windows": dict(sorted(challenger.windows.items(), key=lambda window: window[1])),
+        "windows": in_order(challenger.windows),
         "snapshot": challenger.snapshot,
         "trained_from": {
             dataset: {day: {"revision": of[0], "sha256": of[2]} for day, of in days.items()}
@@ -120,36 +122,23 @@ def _version(deployment: Deployment, challenger) -> dict:
     }
 
 
-def _gate(deployment: Deployment, model: str, move: Champion) -> dict | None:
-    """What the gate said when the version first became champion; broken glass stands in for it."""
-    promoted = _promotion(deployment, model, move)
+def _gate(deployment: Deployment, promoted: Champion) -> dict | None:
+    """What the gate said when the version became champion; broken glass stands in for it."""
+    model, version, digest = promoted.model, promoted.version, promoted.verdict_digest
     if promoted.how == "break_glass":
-        glass = deployment.ledger.broken_glass(model, promoted.version, promoted.verdict_digest)
+        glass = deployment.ledger.broken_glass(model, version, digest)
         said = {"digest": glass.digest, "reason": glass.reason, "by": glass.actor, "gate_had_said": glass.gate_verdict}
         return {"verdict": "BREAK GLASS", **said}
-    verdict = next(
-        (one for one in deployment.ledger.verdicts(model, move.version) if one.digest == promoted.verdict_digest), None
-    )
-    return verdict and {"verdict": verdict.verdict, "digest": verdict.digest, "checks": verdict.checks}
+    return gate_said(next((one for one in deployment.ledger.verdicts(model, version) if one.digest == digest), None))
 
 
-def _approval(deployment: Deployment, model: str, challenger, move: Champion) -> dict:
-    asked = [one for one in deployment.ledger.requests(model) if one.batch_id == challenger.batch_id]
-    digest = _promotion(deployment, model, move).verdict_digest
-    approval: Approval | None = deployment.ledger.approval(model, move.version, digest)
+def _approval(deployment: Deployment, challenger: Challenger, promoted: Champion) -> dict:
+    asked = [one for one in deployment.ledger.requests(challenger.model) if one.batch_id == challenger.batch_id]
+    approval = approval_of(deployment, promoted)
     return {
-        "by": approval.responded_by if approval else None,
-        "at": approval.responded_at if approval else None,
-        "run": approval.run_id if approval else None,
-        "asked_by": approval.asked_by if approval else [],
+        "by": approval.responded_by,
+        "at": approval.responded_at,
+        "run": approval.run_id,
+        "asked_by": approval.asked_by,
         "requests": [{"id": one.id, "by": one.actor, "reason": one.reason, "source": one.source} for one in asked],
     }
-
-
-def _promotion(deployment: Deployment, model: str, move: Champion) -> Champion:
-    """The promotion behind a move: of a rollback the one that once made its version champion."""
-    if move.how != "rollback":
-        return move
-    history = deployment.ledger.champion_history(model)
-    promotions = [one for one in history if one.version == move.version and one.how != "rollback"]
-    return max((one for one in promotions if one.epoch < move.epoch), key=lambda one: one.epoch)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
+from airflow.sdk.exceptions import AirflowSkipException
 
 from ratchet.deployment import Deployment, get_deployment
 from ratchet_airflow.links import MlflowLink, ModelCardLink
@@ -46,7 +46,8 @@ class ApprovePromotionOperator(ApprovalOperator):
 
     Skipped, with the gate's reason, when the verdict doesn't pass, unless this run has broken the glass
     (`broken_glass`). The question is made here, from the ledger, so that an edited XCom can't change what the approver
-    reads. No default answer: unanswered in time, it fails.
+    reads. No default answer: unanswered in time, it fails; so it does when one answered who may not, and dispatch has a
+    fresh run ask.
     """
 
     def __init__(self, *, model: str, broken_glass: bool = False, **kwargs) -> None:
@@ -67,15 +68,16 @@ class ApprovePromotionOperator(ApprovalOperator):
         return super().execute(context)
 
     def execute_complete(self, context, event):
+        recorded = None
+        if "error" not in event:  # first of all: a Reject of one who may not must not skip the promotion
+            self.validate_chosen_options(event["chosen_options"])
+            recorded = self._record(context, event)
         try:
             super().execute_complete(context, event)
         except HITLTimeoutError:
             get_deployment().ledger.expire_approvals(self.model, datetime.now(UTC))
             raise
-        except DownstreamTasksSkipped:  # how a Reject leaves it: on record like any other answer
-            self._record(context, event)
-            raise
-        return self._record(context, event)
+        return recorded
 
     def _record(self, context, event) -> dict:
         from ratchet.workflow.approval import record_answer

@@ -210,6 +210,15 @@ def test_k4_a_crash_between_commit_and_head_file_loses_nothing(written, story, s
     assert json.loads(settings.ledger_head_file.read_text())["seq"] == again.verify().entries == 13
 
 
+def test_an_act_that_is_known_by_a_digest_is_put_on_record_once_in_a_row(ledger):
+    for digest in ("d1", "d1", "d2", "d1"):
+        ledger.note("card_filed", f"models/{MODEL}/versions/1", {"url": digest, "digest": digest}, "ratchet")
+    for _ in range(2):
+        ledger.note("version_reproduced", f"models/{MODEL}/versions/1", {"proven": True}, "anna")
+    kinds = [(event.kind, event.payload.get("digest")) for event in ledger.events()[1:]]
+    assert kinds == [("card_filed", one) for one in ("d1", "d2", "d1")] + [("version_reproduced", None)] * 2
+
+
 def test_a_write_that_fails_leaves_neither_row_nor_entry(ledger):
     before = ledger.verify().entries
     with pytest.raises(ParameterError, match="finite"):

@@ -190,6 +190,34 @@ def test_s5_a_refusal_is_final_for_its_verdict(story):
     assert story.ledger.approval(MODEL, 1, digest) == kept == story.answer(1, "Reject")
 
 
+@pytest.mark.parametrize("said", ["Approve", "Reject"])
+def test_s5_an_answer_of_one_who_may_not_is_on_record_and_the_question_can_be_asked_anew(story, said):
+    story.now = datetime.now(UTC)
+    story.register(1)
+    digest = story.judge(1).digest
+    story.ask(1, digest)
+    for _ in range(2):  # a second call adds nothing
+        with pytest.raises(ApprovalError, match=f"eve is no approver(?s:.*){said} by eve(?s:.*)bert"):
+            story.answer(1, said, by="eve", allowed=["bert"])
+    (event,) = [e for e in story.ledger.events() if e.kind == "approval_disregarded"]
+    told = (event.actor, event.payload["answer"], event.payload["responded_by"], event.payload["allowed"])
+    assert told == ("eve", said, "eve", ["bert"])
+    assert story.ledger.approval(MODEL, 1, digest).answer is None
+    assert story.ledger.challenger(MODEL, 1).status == "awaiting_approval" and to_judge(story) == [1]
+    assert "no answer" in refused(story, ApprovalError)
+    story.ask(1, digest, run="run-2")
+    story.answer(1, run="run-2", allowed=["bert"])
+    assert story.promote(1, 0).version == 1 and story.ledger.verify().ok
+
+
+def test_s5_a_question_that_only_a_stranger_answered_expires(story):
+    story.register(1)
+    question = story.ask(1, story.judge(1).digest)
+    with pytest.raises(ApprovalError):
+        story.answer(1, "Reject", by="eve", allowed=["bert"])
+    assert story.ledger.expire_approvals(MODEL, question.expires_at) == [question]
+
+
 def test_s5_an_answer_to_another_version_run_task_or_try_is_none(story):
     story.register(1)
     digest = story.judge(1).digest
@@ -362,7 +390,67 @@ def test_c3_what_is_to_be_judged_is_read_from_state_alone(story):
     assert to_judge(story) == [5, 4, 1]
     story.answer(4)
     story.promote(4, 0)
-    assert to_judge(story) == [5, 2, 1]  # what was held is judged again, against the new champion
+    assert to_judge(story) == [5]
+    assert [story.ledger.challenger(MODEL, version).status for version in (1, 2, 3)] == ["superseded"] * 2 + [
+        "rejected"
+    ]
+    assert story.ledger.verify().ok
+
+
+def test_c3_what_was_held_is_judged_again_against_a_new_champion_of_older_data(story):
+    story.register(2)
+    story.judge(2, "HOLD")
+    assert to_judge(story) == []
+    story.approved(1)
+    story.promote(1, 0)
+    assert to_judge(story) == [2]
+
+
+def test_c5_a_challenger_of_older_data_is_superseded_on_record_when_a_newer_one_is_promoted(story):
+    story.now = datetime.now(UTC)
+    story.register(1)
+    story.judge(1, "HOLD")
+    story.approved(3)
+    story.register(2)
+    story.promote(3, 0)
+    told = {e.subject: e.payload["by"] for e in story.ledger.events() if e.kind == "challenger_superseded"}
+    assert told == {f"models/{MODEL}/versions/{version}": 3 for version in (1, 2)}
+    assert [one.status for one in story.ledger.challengers(MODEL)] == ["superseded", "superseded", "promoted"]
+
+
+def test_c3_a_question_about_an_older_challenger_is_superseded_by_a_promotion(story):
+    story.now = datetime.now(UTC)
+    story.register(1), story.register(2)
+    verdict, glass = story.judge(1), break_glass(story, 2)
+    story.ask(1, verdict.digest, run="run-1")
+    story.ask(2, glass.digest, run="run-g")
+    story.answer(2, run="run-g")
+    story.promote(2, 0, glass_digest=glass.digest)
+    assert story.ledger.approval(MODEL, 1, verdict.digest).superseded_by == 2
+    assert story.ledger.challenger(MODEL, 1).status == "superseded" and story.ledger.verify().ok
+
+
+def test_c3_asked_anew_about_the_same_version_one_question_is_open(story):
+    story.now = datetime.now(UTC)
+    story.register(1)
+    digest = story.judge(1).digest
+    story.ask(1, digest, run="run-1")
+    story.ask(1, digest, run="run-2")
+    story.answer(1, run="run-1")
+    assert "took the place" in refused(story, ApprovalError)
+    assert story.ledger.challenger(MODEL, 1).status == "awaiting_approval"
+    story.answer(1, run="run-2")
+    assert story.promote(1, 0).version == 1
+
+
+def test_c3_a_question_about_the_gate_s_verdict_leaves_one_about_broken_glass_open(story):
+    story.now = datetime.now(UTC)
+    story.register(1), story.register(2)
+    glass, verdict = break_glass(story, 1), story.judge(2)
+    story.ask(1, glass.digest, run="run-g")
+    story.ask(2, verdict.digest, run="run-2")
+    story.answer(1, run="run-g")
+    assert story.promote(1, 0, glass_digest=glass.digest).version == 1
 
 
 def test_c3_a_question_that_nobody_answers_expires(story):

@@ -1,8 +1,9 @@
 """Say what moved under {name}, whether it hurts, and ask for a retrain where the spec says so.
 
-Compares the champion's newest scored days with the rows it was judged on: features and predictions by Evidently with a
-pinned method and threshold, performance where outcomes have arrived. The report is linked from the task. Too few rows:
-"not enough data", and nothing is asked for; so too after the rows it was judged on were erased.
+Compares the champion's newest scored days with the rows it was judged on: features and every score column by Evidently
+with a pinned method and threshold, performance by the spec's own metric where outcomes have arrived. The report is
+linked from the task, and says what could not be measured and why. Too few rows: "not enough data", and nothing is asked
+for; so too after the rows it was judged on were erased.
 
 Beside what moved, the report tells which days' data were unlike the reference's (rows, quarantined, nulls, hours until
 delivered): a column that broke on its way in drifts, too. When a day of the newest check is restated and scored again,

@@ -3,11 +3,12 @@
 Each week the version whose turn it is: of all that can be built again the one tried longest ago. Fitted anew in a
 process of its own, from the same snapshot, source, parameters and seed, it must give the same scores of the recorded
 rows: to the last bit on the same processor and BLAS, within 1e-9 elsewhere. The files in the registry are loaded and
-compared too.
+compared too. Versions that were trained under another lock file wait, and the result names them (`skipped`): start it
+with `build` now and then, which makes their environment and keeps it.
 
-**When it fails**: "needs lock": the version was trained in another environment; start it again with `build`. "Does not
-come out as it was recorded": somebody changed the snapshot, the files or the machine; don't trust that version, and see
-`ratchet audit verify`.
+**When it fails**: "does not come out as it was recorded": somebody changed the snapshot, the files or the machine;
+don't trust that version, and see `ratchet audit verify`. "Needs lock", of a version asked for by number: start it again
+with `build`. "Not done after": an environment has 2 hours, a fit 12.
 
 **Parameters**: `version` (empty: the one whose turn it is), `build` (make the environment of its lock file).
 """

@@ -166,11 +166,12 @@ class Demo(DataStages):
         if said["status"] == "not enough data":  # a second demo: this champion has scored no day yet
             return f"{said['explanation']}; both requests are on record"
         result = check.result
-        auc = result["performance"]
+        measured = result["performance"]
+        self.check(measured is not None, "the outcomes that have come are compared", result["explanation"])
         return (
-            f"{len(result['drifted'])} of {len(result['columns'])} columns drifted; AUC of version {check.version} on "
-            f"{auc['clusters']} days {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f}); "
-            f"report: {check.report_url}"
+            f"{len(result['drifted'])} of {len(result['columns'])} columns drifted; {result['metric']} of version "
+            f"{check.version} on {measured['clusters']} days {measured['value']:.3f} ({measured['low']:.3f} to "
+            f"{measured['high']:.3f}); report: {check.report_url}"
         )
 
     def roll_back(self, as_of: str) -> str:

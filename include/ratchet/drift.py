@@ -1,9 +1,10 @@
 """What moved between two frames, whether it hurt, and how sure that is; and whether to ask for a retraining.
 
 Two different questions. *Drift*: a watched column's distribution differs from the reference by at least the spec's
-pinned threshold, by its pinned method, on a bounded, seeded sample. It says nothing of harm: weather drifts with every
-season. *Performance*: the AUC on rows whose outcomes have arrived, with an interval that resamples whole days, against
-the AUC on the reference. Pure, except that the report's page is written.
+pinned threshold, by its pinned method, on a bounded, seeded sample. Watched are the features and every score column:
+the probability, that of each class, or the value. It says nothing of harm: weather drifts with every season.
+*Performance*: the spec's metric on rows whose outcomes have arrived, with an interval over days, against its value on
+the reference (see ratchet.watched_metric). Pure, except that the report's page is written.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from ratchet.errors import DriftBrokenError, EmptyWindowError
-from ratchet.statistics import estimate, measure
+from ratchet.errors import DriftBrokenError
+from ratchet.evaluation.scored import name_of
+from ratchet.watched_metric import measure_metric, told_harm, worse_by
 
 if TYPE_CHECKING:
     from ratchet.specs import ModelSpec
     from ratchet.statistics import Estimate
 
-SCORE = "score"
 CATEGORIES = 20  # the reference's most frequent ones are compared one by one, the rest as one: a statistic over
 REST = "(other)"  # hundreds of rare categories exceeds any threshold with no drift at all
 FOR_CATEGORIES = "jensenshannon"  # the method for text where the spec's knows numbers only
@@ -70,23 +71,23 @@ Measure = Callable[[list[Pair], list[str], Path | None], dict[str, float]]
 
 @dataclass(frozen=True)
 class DriftResult:
-    """`share` is drifted columns of those that could be told; `fall` the reference's AUC minus the current one."""
+    """`share` is drifted columns of those that could be told. `performance` and `baseline`: the spec's `metric` now and
+    on the reference; `worse_by`: by how much it is worse, in its units. None: could not be told, `explanation` says
+    why."""
 
     enough_data: bool
     explanation: str
     columns: list[ColumnDrift]
     share: float | None
+    metric: str
     performance: Estimate | None
     baseline: Estimate | None
+    worse_by: float | None
     ask_retrain: list[str]
 
     @property
     def drifted(self) -> list[str]:
         return [column.column for column in self.columns if column.drifted]
-
-    @property
-    def fall(self) -> float | None:
-        return self.baseline.value - self.performance.value if self.baseline and self.performance else None
 
     def as_dict(self) -> dict:
         """All of it, for JSON: no NaN, no infinity."""
@@ -96,17 +97,18 @@ class DriftResult:
             "drifted": self.drifted,
             "share": self.share,
             "columns": [asdict(column) for column in self.columns],
+            "metric": self.metric,
             "performance": self.performance and self.performance.as_dict(),
             "baseline": self.baseline and self.baseline.as_dict(),
-            "fall": self.fall,
+            "worse_by": self.worse_by,
             "ask_retrain": self.ask_retrain,
         }
 
     def numbers(self) -> dict[str, float]:
-        """What there is to plot over time: the statistics, the share, the AUC and its interval."""
-        found = {f"drift.{column.column}": column.statistic for column in self.columns}
-        found |= {"drifted_share": self.share, "auc_fall": self.fall}
-        for name, interval in (("auc", self.performance), ("reference_auc", self.baseline)):
+        """What there is to plot over time: the statistics, the share, the metric and its interval."""
+        found = {name_of("drift", column.column): column.statistic for column in self.columns}
+        found |= {"drifted_share": self.share, "worse_by": self.worse_by}
+        for name, interval in ((self.metric, self.performance), (f"reference_{self.metric}", self.baseline)):
             if interval:
                 found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
         return {name: float(value) for name, value in found.items() if value is not None}
@@ -122,18 +124,18 @@ def check_drift(
     notes: Sequence[str] = (),
     measure: Measure | None = None,
 ) -> DriftResult:
-    """Compare the model's features, and `score` where the reference has it, and write the report's page.
+    """Compare the model's features, and the score columns that the reference has, and write the report's page.
 
-    reference, current: the spec's features, `day`, `score`, and in the reference also `label`. performance: `day`,
-    `label` (0/1) and `score` of rows whose outcomes are known. Columns may be missing or null. `notes`: what else the
-    page is to say. `measure` gives the statistic of each pair and writes the page (default:
-    `ratchet.drift_report.measure_columns`).
+    reference, current: the spec's features, `day`, its score columns, and in the reference also `label`. performance:
+    `day`, `label` (see ratchet.labels) and the score columns of rows whose outcomes are known. Columns may be missing
+    or null. `notes`: what else the page is to say. `measure` gives the statistic of each pair and writes the page
+    (default: `ratchet.drift_report.measure_columns`).
     Raises DriftBrokenError when the measuring itself fails: neither "drifted" nor "did not".
     """
     columns, pairs = _watched(spec, reference, current)
     enough = all(_is_enough(spec, frame) for frame in (reference, current))
-    now, before = _auc(spec, performance), _auc(spec, reference)
-    told = _notes(spec, columns, (reference, current), enough, (before, now))
+    (before, told_before), (now, told_now) = measure_metric(spec, reference), measure_metric(spec, performance)
+    told = [*_notes(spec, columns, (reference, current), enough), f"reference: {told_before}", f"now: {told_now}"]
     statistics = (measure or _evidently)(pairs if enough else [], [*told, *notes], report_path)
     columns = [_decided(column, statistics.get(column.column)) for column in columns]
     known = [column for column in columns if column.drifted or column.status == "compared"] if enough else []
@@ -142,8 +144,10 @@ def check_drift(
         explanation="; ".join(told),
         columns=columns if enough else [],
         share=sum(column.drifted for column in known) / len(known) if known else None,
+        metric=spec.problem.success.metric,
         performance=now,
         baseline=before,
+        worse_by=worse_by(spec, before, now),
         ask_retrain=[],
     )
     return replace(result, ask_retrain=_reasons(spec, result, len(known)))
@@ -158,7 +162,7 @@ def _evidently(pairs: list[Pair], notes: list[str], report_path: Path | None) ->
 def _watched(spec: ModelSpec, reference: pd.DataFrame, current: pd.DataFrame) -> tuple[list[ColumnDrift], list[Pair]]:
     """Each watched column, not yet decided, and the samples of those that can be compared."""
     columns, pairs = [], []
-    for name in [*spec.features, *([SCORE] if SCORE in reference else [])]:
+    for name in [*spec.features, *(score for score in spec.score_columns if score in reference)]:
         kind = "categorical" if name in spec.categorical_features else "numeric"
         method = FOR_CATEGORIES if kind == "categorical" and spec.watch.method == "wasserstein" else spec.watch.method
         was, now = _values(reference, name, kind), _values(current, name, kind)
@@ -221,19 +225,6 @@ def _sample(values: pd.Series, spec: ModelSpec) -> pd.Series:
     return values.reset_index(drop=True)
 
 
-def _auc(spec: ModelSpec, frame: pd.DataFrame | None) -> Estimate | None:
-    """None where an AUC says nothing: no outcomes, fewer than `min_rows`, one class only, or one day only."""
-    if frame is None or not {"day", "label", SCORE} <= set(frame.columns):
-        return None
-    known = frame[frame["label"].notna() & frame[SCORE].notna()]
-    if len(known) < spec.watch.min_rows:
-        return None
-    try:
-        return estimate(measure("roc_auc", known["label"], known[SCORE], known["day"]))
-    except EmptyWindowError:
-        return None
-
-
 def _decided(column: ColumnDrift, statistic: float | None) -> ColumnDrift:
     if statistic is None:
         return column
@@ -254,17 +245,8 @@ def _reasons(spec: ModelSpec, result: DriftResult, told: int) -> list[str]:
             f"{len(result.drifted)} of {told} watched columns drifted (share {result.share:.2f}, "
             f"asked for from {when.drifted_share:.2f}): {', '.join(result.drifted)}"
         )
-    if (
-        when.metric_falls_by is not None
-        and result.fall is not None
-        and result.fall >= when.metric_falls_by
-        and result.performance.high < result.baseline.value
-    ):
-        reasons.append(
-            f"{spec.problem.success.metric} fell from {result.baseline.value:.3f} to {result.performance.value:.3f} "
-            f"({result.performance.low:.3f} to {result.performance.high:.3f}, {result.performance.clusters} days)"
-        )
-    return reasons
+    harm = told_harm(spec, result.baseline, result.performance)
+    return [*reasons, harm] if harm else reasons
 
 
 def _is_enough(spec: ModelSpec, frame: pd.DataFrame) -> bool:
@@ -273,17 +255,10 @@ def _is_enough(spec: ModelSpec, frame: pd.DataFrame) -> bool:
     return len(frame) >= spec.watch.min_rows and days >= spec.watch.min_days
 
 
-def _notes(spec: ModelSpec, columns: list[ColumnDrift], frames: tuple, enough: bool, aucs: tuple) -> list[str]:
-    """What the page and the record say beside the statistics. frames, aucs: of the reference, then the current."""
+def _notes(spec: ModelSpec, columns: list[ColumnDrift], frames: tuple, enough: bool) -> list[str]:
+    """What the page and the record say of the columns beside the statistics. frames: reference, then current."""
     watch, (before, now) = spec.watch, map(len, frames)
     notes = [f"{spec.name}: {now} rows against {before} of the reference, by {watch.method} at {watch.threshold}"]
     if not enough:
         notes.append(f"not enough data: {watch.min_rows} rows of {watch.min_days} days are needed on either side")
-    notes += [f"{column.column}: {column.status}" for column in columns if column.status != "compared"]
-    for name, interval in zip(("reference", "current"), aucs, strict=True):
-        notes.append(
-            f"{name} AUC {interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f}, {interval.clusters} days)"
-            if interval
-            else f"no {name} AUC: too few outcomes"
-        )
-    return notes
+    return notes + [f"{column.column}: {column.status}" for column in columns if column.status != "compared"]

@@ -20,7 +20,8 @@ from ratchet.errors import NotStoredError, ParameterError, UnknownNameError
 from ratchet.storage import Storage
 
 _FOLDER = "recipes"
-_MOST_BYTES = 64 * 2**20
+_MOST_BYTES = 64 * 2**20  # of a kept file, and of all that is in it
+_MOST_FILES = 20_000
 
 
 def keep_recipe(storage: Storage, lock_file: Path, packages: list[str]) -> None:
@@ -42,15 +43,35 @@ def fetch_lock(storage: Storage, digest: str, target: Path) -> Path:
 
 def fetch_source(storage: Storage, digest: str, target: Path) -> Path:
     """The source of that digest, unpacked to the folder `target`, its packages right below. Raises as fetch_lock, and
-    unpacks nothing then: what is no Python file of that digest could be imported in place of one."""
+    unpacks nothing then: what is no Python file of that digest could be imported in place of one. However much an
+    archive says that it holds, no more than 64 MiB and 20,000 files of it are looked at."""
     data = _kept(storage, f"{_FOLDER}/{digest}.tar.gz")
     try:
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        with tarfile.open(fileobj=io.BytesIO(_unzipped(data, digest)), mode="r:") as archive:
+            _require_plain(archive, digest)
             _require(_content(archive), digest, "source")
             archive.extractall(target, filter="data")
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
         _require(str(error), digest, "source")
     return target
+
+
+def _unzipped(data: bytes, digest: str) -> bytes:
+    with gzip.open(io.BytesIO(data)) as zipped:
+        content = zipped.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        _require(f"more than {_MOST_BYTES} bytes", digest, "source")
+    return content
+
+
+def _require_plain(archive: tarfile.TarFile, digest: str) -> None:
+    """Files alone, none of which says to be larger than the archive is (as a sparse one may), below a package each."""
+    for count, member in enumerate(archive, start=1):
+        path = PurePosixPath(member.name)
+        inside = len(path.parts) > 1 and not path.is_absolute() and ".." not in path.parts
+        plain = member.isreg() and not member.issparse() and member.size >= 0
+        if count > _MOST_FILES or not plain or not inside:
+            _require(f"{member.name!r}, number {count}, of type {member.type!r}", digest, "source")
 
 
 def _content(archive: tarfile.TarFile) -> str:
@@ -58,7 +79,7 @@ def _content(archive: tarfile.TarFile) -> str:
     files: dict[str, list] = {}
     for member in archive:
         package, *inside = PurePosixPath(member.name).parts
-        content = archive.extractfile(member).read() if member.isreg() else member.type
+        content = archive.extractfile(member).read()
         files.setdefault(package, []).append((PurePosixPath(*inside).as_posix(), hashlib.sha256(content).hexdigest()))
     return digest_of({name: sorted(found, key=_as_globbed) for name, found in files.items()})
 

@@ -69,7 +69,14 @@ def test_the_result_is_json_without_nan_and_its_numbers_are_plain():
     result = check(frame(1), current, current)
     assert json.loads(json.dumps(result.as_dict(), allow_nan=False)) == result.as_dict()
     assert all(type(value) is float for value in result.numbers().values())
-    assert {"drifted_share", "auc", "auc_low", "reference_auc", "drift.b"} <= result.numbers().keys()
+    assert {
+        "drifted_share",
+        "roc_auc",
+        "roc_auc_low",
+        "reference_roc_auc",
+        "worse_by",
+        "drift.b",
+    } <= result.numbers().keys()
     assert "drift.a" not in result.numbers()
 
 
@@ -160,17 +167,76 @@ def test_harm_that_is_not_sure_asks_for_nothing():
     """Two days alone: the interval is so wide that it holds the reference's value."""
     noise = np.random.default_rng(1).normal(scale=0.5, size=120)
     result = check(frame(1), frame(2), frame(5, rows=120, days=2).assign(score=lambda f: f["score"] + noise))
-    assert result.fall > 0.03 and result.performance.high > result.baseline.value
+    assert result.worse_by > 0.03 and result.performance.high > result.baseline.value
     assert result.ask_retrain == []
 
 
 def test_outcomes_that_can_carry_no_auc_give_none():
     for outcomes in (None, frame(2).head(50), frame(2).assign(label=0), frame(2).assign(day="one"), frame(2)[[]]):
         result = check(frame(1), frame(2), outcomes)
-        assert result.performance is None and result.fall is None
+        assert result.performance is None and result.worse_by is None
     half = frame(2).astype({"label": "float64"})
     half.loc[::2, "label"] = np.nan
     assert check(frame(1), frame(2), half).performance.rows == 400
+
+
+def numbers_spec(metric: str = "mae", falls_by: float = 0.03) -> ModelSpec:
+    changed = SHIPPED.model_dump() | {"numeric_features": ["a"], "categorical_features": [], "task": "regression"}
+    changed["problem"] |= {"success": {"metric": metric, "at_most": 9.0}}
+    changed["evaluate"] |= {"costs": None}
+    changed["watch"] |= {"min_rows": 100}
+    changed["retrain_when"] |= {"metric_falls_by": falls_by}
+    return ModelSpec.model_validate(changed)
+
+
+def numbers(seed: int, error: float, **columns) -> pd.DataFrame:
+    said = frame(seed)
+    noise = error * np.random.default_rng(seed).normal(size=len(said))
+    return said.assign(label=said["score"] + noise).assign(**columns)
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+def test_of_an_error_more_is_harm_and_less_is_none(metric):
+    was, worse = numbers(1, error=1.0), numbers(2, error=2.0)
+    result = check_drift(numbers_spec(metric), was, was, worse, measure=far)
+    assert result.worse_by == pytest.approx(result.performance.value - result.baseline.value) and result.worse_by > 0.5
+    (reason,) = result.ask_retrain
+    assert reason.startswith(f"{metric} rose from {result.baseline.value:.4g} to {result.performance.value:.4g} (")
+    better = check_drift(numbers_spec(metric), worse, worse, was, measure=far)
+    assert better.worse_by == pytest.approx(-result.worse_by) and better.ask_retrain == []
+
+
+def test_harm_is_asked_for_from_the_spec_s_step_on_in_units_of_the_metric():
+    was, worse = numbers(1, error=1.0), numbers(2, error=1.6)
+    worse_by = check_drift(numbers_spec(), was, was, worse, measure=far).worse_by
+    assert 0.3 < worse_by < 0.7
+    assert check_drift(numbers_spec(falls_by=0.9), was, was, worse, measure=far).ask_retrain == []
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "told"),
+    [
+        (None, "0 rows with an outcome and a score, 100 are needed"),
+        (numbers(2, error=1.0).drop(columns="label"), "0 rows with an outcome"),
+        (numbers(2, error=1.0, label=np.nan), "0 rows with an outcome"),
+        (numbers(2, error=1.0, score=np.nan), "0 rows with an outcome"),
+        (numbers(2, error=1.0).head(99), "99 rows with an outcome"),
+        (numbers(2, error=1.0, day="2013-05-01"), "(1 clusters)"),
+        (numbers(2, error=1.0, label=1e300), "too large to be squared"),
+    ],
+)
+def test_where_nothing_can_be_measured_it_is_said_why(outcomes, told):
+    result = check_drift(numbers_spec("rmse"), numbers(1, error=1.0), numbers(2, error=1.0), outcomes, measure=far)
+    assert result.performance is None and result.worse_by is None and result.ask_retrain == []
+    assert "now: rmse not measured: " in result.explanation and told in result.explanation
+    assert "reference: rmse 0.9" in result.explanation or "reference: rmse 1.0" in result.explanation
+    json.dumps(result.as_dict(), allow_nan=False)
+
+
+def test_outcomes_of_one_class_are_said_to_be_that():
+    result = check(frame(1), frame(2), frame(2).assign(label=1))
+    assert "now: roc_auc not measured: an AUC can't be estimated" in result.explanation
+    assert "0 with negative rows" in result.explanation
 
 
 def test_x4_a_statistic_that_is_no_number_is_an_error_not_a_verdict():

@@ -10,17 +10,20 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from small_loop import FIRST_AS_OF, MODEL, REPO
+from airflow.sdk.exceptions import AirflowSkipException
+from small_loop import FIRST_AS_OF, MODEL, REPO, deployment_in
 from spoiled_models import flip_a_bit
 
 from ratchet.deployment import Deployment
 from ratchet.digests import file_digest
 from ratchet.errors import ModelFileError, NotReproducedError, ParameterError, RegistryError, UnknownNameError
 from ratchet.workflow.erasure import forget_person
-from ratchet.workflow.reproduction import next_to_reproduce, reproduce_version
+from ratchet.workflow.reproduction import next_to_reproduce, reproduce_next, reproduce_version
+from ratchet_airflow.operators.reproduce import ReproduceVersionOperator
 
 PROVEN = {"to_the_last_bit": True, "difference": 0.0, "same_content": True, "same_machine": True, "proven": True}
 
@@ -40,11 +43,49 @@ def test_the_champion_comes_out_to_the_last_bit(copy_of, reigning):
     assert deployment.ledger.verify().ok
 
 
-def test_neither_the_folder_we_are_in_nor_secrets_get_into_the_rebuild(copy_of, trained, tmp_path, monkeypatch):
+def test_the_folder_we_are_in_does_not_get_into_the_rebuild(copy_of, trained, tmp_path, monkeypatch):
     (tmp_path / "numpy.py").write_text("raise SystemExit('imported from the folder that somebody is in')\n", "utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RATCHET_LEDGER_URL", "sqlite:////nowhere/ledger.db")
     assert reproduce_version(copy_of(trained), MODEL, 1, actor="auditor")["rebuilt"] == PROVEN
+
+
+def test_s3_no_secret_gets_into_the_installer_s_environment_nor_the_rebuild_s(copy_of, trained, tmp_path, monkeypatch):
+    """Both are real processes here, which put down what they were given: a uv of our own, and the Python that it
+    installs."""
+    deployment, wanted = with_another_lock(copy_of(trained))
+    secrets = {
+        "RATCHET_LEDGER_URL": "sqlite:////nowhere/ledger.db",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "planted-jwt",
+        "AWS_SECRET_ACCESS_KEY": "planted-aws",
+        "MLFLOW_TRACKING_PASSWORD": "planted-mlflow",
+        "DATABASE_URL": "planted-database",
+        "SOME_API_TOKEN": "planted-token",
+    }
+    needed = {"UV_INDEX_URL": "https://packages.example/simple", "HTTPS_PROXY": "http://proxy.example:3128"}
+    for name, value in {**secrets, **needed, "OMP_NUM_THREADS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    home = deployment.settings.var / "cache" / "environments" / wanted[:16]
+    given = {"uv": tmp_path / "uv.env", "python": tmp_path / "python.env"}
+    uv, python = tmp_path / "bin" / "uv", home / "bin" / "python"
+    uv.parent.mkdir()
+    uv.write_text(f"""#!/bin/sh
+env > {given["uv"]}
+mkdir -p {python.parent}
+printf '#!/bin/sh\nenv > {given["python"]}\necho "no such library" >&2\nexit 3\n' > {python}
+chmod +x {python}
+""")
+    uv.chmod(0o755)
+    monkeypatch.setenv("PATH", str(uv.parent), prepend=os.pathsep)
+    with pytest.raises(NotReproducedError, match="could not be built again") as caught:
+        reproduce_version(deployment, MODEL, 1, build=True, actor="auditor")
+    assert "exit status 3" in caught.value.seen and "no such library" in caught.value.seen
+    seen = {who: dict(line.split("=", 1) for line in file.read_text().splitlines()) for who, file in given.items()}
+    for environment in seen.values():
+        assert not environment.keys() & secrets.keys() and "planted" not in str(environment)
+        assert environment["PATH"] == os.environ["PATH"]
+    assert needed.items() <= seen["uv"].items() and seen["uv"]["HOME"] == os.environ["HOME"]
+    assert not seen["python"].keys() & needed.keys() and seen["python"]["HOME"] != os.environ["HOME"]
+    assert seen["python"]["OMP_NUM_THREADS"] == "1" and seen["python"]["PYTHONPATH"].endswith("/source")
 
 
 def snapshot_altered(deployment) -> None:
@@ -92,13 +133,14 @@ def test_what_was_altered_or_lost_is_named(copy_of, trained, spoil, error, named
     assert (kind, actor, facts["version"]) == ("version_not_reproduced", "auditor", 1) and named in facts["why"]
 
 
-def alter_manifest(deployment, change) -> dict:
+def alter_manifest(deployment, change, version: int = 1) -> dict:
     """As somebody does who can write to the ledger's database."""
-    manifest = deployment.ledger.challenger(MODEL, 1).manifest
+    manifest = deployment.ledger.challenger(MODEL, version).manifest
     change(manifest)
     database = sqlite3.connect(deployment.settings.var / "ledger" / "ledger.db")
     with database:
-        database.execute("UPDATE ledger_challengers SET manifest = ?", (json.dumps(manifest),))
+        change = "UPDATE ledger_challengers SET manifest = ? WHERE version = ?"
+        database.execute(change, (json.dumps(manifest), version))
     database.close()
     return manifest
 
@@ -159,6 +201,30 @@ def test_another_lock_is_named(copy_of, trained):
     assert kind == "version_not_reproduced" and f"needs lock {wanted[:16]}" in facts["why"]
 
 
+def test_a_version_of_another_lock_waits_and_the_next_one_has_its_turn(copy_of, succeeded):
+    deployment, wanted = with_another_lock(copy_of(succeeded))
+    assert reproduce_next(deployment, MODEL, actor="reproduce") == {"version": None, "skipped": {wanted[:16]: [1, 2]}}
+    assert on_record(deployment, 1) == on_record(deployment, 2) == []
+    assert next_to_reproduce(deployment, MODEL, build=True) == (1, {})
+
+    alter_manifest(deployment, lambda manifest: manifest.update(lock_digest=deployment.lock_digest), version=2)
+    assert next_to_reproduce(deployment, MODEL) == (2, {wanted[:16]: [1]})
+    alter_manifest(deployment, lambda manifest: manifest["proof"].update(content="0" * 64), version=2)
+    with pytest.raises(NotReproducedError, match="version 2 does not come out as it was recorded"):
+        reproduce_next(deployment, MODEL, actor="reproduce")
+
+
+def test_the_weekly_task_is_green_where_all_wait_and_skipped_where_there_are_none(copy_of, taken_in, trained):
+    task, run = ReproduceVersionOperator(task_id="reproduce_version", model=MODEL), {"version": None, "build": False}
+    context = {"dag_run": SimpleNamespace(triggering_user_name=None, run_type="scheduled")}
+    with pytest.raises(AirflowSkipException, match="no version"):
+        task.step(deployment_in(taken_in), run, context)
+    deployment, wanted = with_another_lock(copy_of(trained))
+    assert task.step(deployment, run, context) == {"version": None, "skipped": {wanted[:16]: [1]}}
+    with pytest.raises(NotReproducedError, match="needs lock"):  # asked for by number
+        task.step(deployment, {"version": 1, "build": False}, context)
+
+
 def test_a_kept_lock_that_was_altered_is_named_and_not_installed(copy_of, trained):
     deployment, wanted = with_another_lock(copy_of(trained))
     (deployment.settings.var / "recipes" / f"{wanted}.lock").write_text("numpy==0.0.1\n", "utf-8")
@@ -180,7 +246,7 @@ def test_the_environment_of_another_lock_is_made_and_proves(copy_of, trained, mo
 
 def test_an_erased_version_is_not_tried_and_has_no_turn(copy_of, trained):
     deployment = copy_of(trained)
-    assert next_to_reproduce(deployment, MODEL) == 1
+    assert next_to_reproduce(deployment, MODEL)[0] == 1
     tailnum = deployment.lake.read("datasets/flights", "2013-01-05", "2013-01-05")["tailnum"].iloc[0]
     assert forget_person(deployment, "flights", {"tailnum": tailnum}, "asked to", "operator")["versions"] == {
         MODEL: [1]
@@ -188,7 +254,7 @@ def test_an_erased_version_is_not_tried_and_has_no_turn(copy_of, trained):
     with pytest.raises(NotReproducedError, match="version 1 is erased, not rebuildable") as caught:
         reproduce_version(deployment, MODEL, 1, build=True, actor="auditor")
     assert "asked to" in str(caught.value)
-    assert on_record(deployment) == [] and next_to_reproduce(deployment, MODEL) is None
+    assert on_record(deployment) == [] and next_to_reproduce(deployment, MODEL) == (None, {})
 
 
 def test_a_version_that_has_no_manifest_is_named(copy_of, trained):
@@ -201,21 +267,22 @@ def test_a_version_that_has_no_manifest_is_named(copy_of, trained):
     with pytest.raises(UnknownNameError):
         reproduce_version(deployment, MODEL, 8, actor="auditor")
     assert on_record(deployment, 7) == on_record(deployment, 8) == []
-    assert next_to_reproduce(deployment, MODEL) == 1
+    assert next_to_reproduce(deployment, MODEL)[0] == 1
 
 
 def test_versions_take_turns_and_one_that_fails_has_had_its_own(copy_of, succeeded):
     deployment = copy_of(succeeded)
-    assert next_to_reproduce(deployment, MODEL) == 1
+    assert next_to_reproduce(deployment, MODEL)[0] == 1
     shutil.rmtree(
         deployment.settings.var / "lake" / "snapshots" / MODEL / deployment.ledger.challenger(MODEL, 1).snapshot
     )
     with pytest.raises(UnknownNameError):
         reproduce_version(deployment, MODEL, 1, actor="auditor")
-    assert next_to_reproduce(deployment, MODEL) == 2
-    assert reproduce_version(deployment, MODEL, 2, actor="auditor")["proven"]
-    assert next_to_reproduce(deployment, MODEL) == 1
-    assert next_to_reproduce(deployment, "another_model") is None
+    assert next_to_reproduce(deployment, MODEL)[0] == 2
+    told = reproduce_next(deployment, MODEL, actor="reproduce")
+    assert (told["version"], told["proven"], told["skipped"]) == (2, True, {})
+    assert next_to_reproduce(deployment, MODEL)[0] == 1
+    assert next_to_reproduce(deployment, "another_model") == (None, {})
 
 
 def test_a_registry_that_is_away_is_not_the_versions_fault(copy_of, trained):

@@ -32,11 +32,8 @@ def read_basis(deployment: Deployment, spec: ModelSpec, version: int, as_of: str
     """The days from `first` to `last` whose newest scoring is by that version. An outcome delivered after the day
     `as_of` is not known as of it, whether it is new or a correction."""
     ledger = deployment.ledger
-    scored = {
-        day: one
-        for day, one in ledger.scored_days(spec.name).items()
-        if first <= day <= last and one.version == version
-    }
+    newest = {one.day: one for one in ledger.scorings(spec.name, first, last)}  # in order of revision
+    scored = {day: one for day, one in newest.items() if one.version == version}
     before = known_before(as_of, deployment.dataset(spec.outcome_dataset).zone)
     revisions = ledger.partition_revisions(spec.outcome_dataset, first, last)
     outcomes = {day: known.digest for day, all_of in revisions.items() if (known := as_known(all_of, before))}
@@ -46,8 +43,8 @@ def read_basis(deployment: Deployment, spec: ModelSpec, version: int, as_of: str
 
 def check_key(spec: ModelSpec, version: int, as_of: str, basis: Basis, replaces: str | None) -> str:
     """The identity of a check: what it is made from, what it looks for, and the check that it takes the place of."""
-    watched = [spec.watch.model_dump(), spec.retrain_when.model_dump()]
-    return digest_of([spec.name, version, as_of, basis.days, watched, replaces])
+    looks_for = [spec.watch.model_dump(), spec.retrain_when.model_dump(), spec.problem.success.metric]
+    return digest_of([spec.name, version, as_of, basis.days, looks_for, replaces])
 
 
 def stands(spec: ModelSpec, check: Check, basis: Basis) -> bool:

@@ -13,8 +13,9 @@ from ratchet.digests import digest_of
 from ratchet.errors import EmptyWindowError, ParameterError
 from ratchet.specs import ModelSpec
 from ratchet.workflow.check_basis import Basis, changed_days, check_key, is_reference_erased, read_basis, stands
-from ratchet.workflow.promotion import load_version, reconcile_alias
+from ratchet.workflow.promotion import reconcile_alias
 from ratchet.workflow.training import high_water_mark, request_retrain
+from ratchet.workflow.versions import load_version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,15 +30,17 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
     the spec says so.
 
     Window: the spec's `watch.window_days` event days whose outcomes are known as of `as_of` (default: the data's
-    high-water mark). Reference: the champion's judge window, scored by it. Performance: on days whose outcomes have
-    arrived. Once per champion and inputs: a second call returns the first result. Once a day of it was restated, scored
-    again or got its outcomes late, a call as of the same day makes the check again, and the new one `replaces` (a key,
-    or None) the one before. Appends to the table drift/<model>; the Evidently page goes to the registry.
+    high-water mark). Reference: the champion's judge window, scored by it. Performance: the spec's metric on days whose
+    outcomes have arrived. Once per champion and inputs: a second call returns the first result. Once a day of it was
+    restated, scored again or got its outcomes late, a call as of the same day makes the check again, and the new one
+    `replaces` (a key, or None) the one before. Appends to the table drift/<model>; the Evidently page goes to the
+    registry.
 
-    Returns {status, drifted, share, performance, report, requests, replaces, days: {day: what it was made from}, data:
-    {dataset: days that were unlike the reference's, or None where that can't be told}, ...}. The status is "not enough
-    data" also when the reference was erased. Raises ParameterError for an as-of day that the data has not reached,
-    EmptyWindowError for one without data.
+    Returns {status, drifted, share, metric, performance, worse_by, report, requests, replaces, days: {day: what it was
+    made from}, data: {dataset: days that were unlike the reference's, or None where that can't be told}, ...}. The
+    status is "not enough data" where neither drift nor performance could be told, as after the reference was erased;
+    `explanation` says why. Raises ParameterError for an as-of day that the data has not reached, EmptyWindowError for
+    one without data.
     """
     spec, ledger = deployment.model(model), deployment.ledger
     read_at = deployment.lake.state(f"drift/{model}")
@@ -60,7 +63,9 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
         return {"status": "not enough data", "explanation": f"{told} until there is another champion"}
     check = _make_check(deployment, spec, champion.version, as_of, basis, known, read_at)
     requests = _ask_retrain(deployment, check)
-    return {**check.result, "status": "checked", "report": check.report_url, "requests": requests}
+    told = check.result["enough_data"] or check.result["performance"]
+    status = "checked" if told else "not enough data"
+    return {**check.result, "status": status, "report": check.report_url, "requests": requests}
 
 
 def _make_check(
@@ -102,32 +107,40 @@ def _window(spec: ModelSpec, as_of: str) -> tuple[str, str]:
 
 def _frames(deployment: Deployment, spec: ModelSpec, version: int, basis: Basis, as_of: str) -> tuple:
     """The reference, the days of now, and those of their rows whose outcomes are known; each with its scores."""
-    from ratchet.score import score_frame
-    from ratchet.snapshot import build_inputs, load_snapshot, read_labels
+    from ratchet.snapshot import build_inputs, read_labels
 
     published = (spec, deployment.datasets.good, deployment.published, min(basis.scored), max(basis.scored), as_of)
     keys = deployment.dataset(spec.scored_dataset).key
-    predictions = _predictions(deployment, spec, version, basis)
-    current = build_inputs(*published).merge(predictions[[*keys, "score"]], on=keys, how="inner", validate="one_to_one")
-    snapshot = load_snapshot(
-        deployment.lake.storage, spec.name, deployment.ledger.challenger(spec.name, version).snapshot
-    )
-    reference = snapshot.frame[snapshot.frame["window"] == "judge"]
-    if reference.empty or current.empty:
-        raise EmptyWindowError(
-            f"{spec.name}: nothing to compare", seen=f"{len(reference)} against {len(current)} rows", hint="score first"
-        )
-    reference = reference.join(score_frame(load_version(deployment, spec.name, version), reference, spec))
+    predictions = _predictions(deployment, spec, version, basis)[[*keys, *spec.score_columns]]
+    current = build_inputs(*published).merge(predictions, on=keys, how="inner", validate="one_to_one")
     labels = read_labels(*published)
-    performance = current[[*keys, "day", "score"]].merge(labels[[*keys, "label"]], on=keys, how="inner")
-    return reference, current, performance
+    performance = current[[*keys, "day", *spec.score_columns]].merge(labels[[*keys, "label"]], on=keys, how="inner")
+    return _reference(deployment, spec, version), current, performance
+
+
+def _reference(deployment: Deployment, spec: ModelSpec, version: int) -> pd.DataFrame:
+    """The judge window's rows, scored by the version from the features that it was trained on: the spec of now may ask
+    for others, which its snapshot lacks."""
+    from ratchet.score import score_frame
+    from ratchet.snapshot import load_snapshot
+
+    challenger = deployment.ledger.challenger(spec.name, version)
+    frame = load_snapshot(deployment.lake.storage, spec.name, challenger.snapshot).frame
+    rows, made = frame[frame["window"] == "judge"], challenger.manifest.get("spec", {})
+    features = {name: made[name] for name in ("numeric_features", "categorical_features") if name in made}
+    scores = score_frame(load_version(deployment, spec.name, version), rows, spec.model_copy(update=features))
+    return rows.join(scores)
 
 
 def _predictions(deployment: Deployment, spec: ModelSpec, version: int, basis: Basis) -> pd.DataFrame:
-    """Those on record: by this version, from the inputs that the ledger names."""
+    """Those on record: by this version, from the inputs that the ledger names. Of a class that the spec did not have
+    when they were made the score is 0, as the model would say it now."""
     rows = deployment.lake.read(f"predictions/{spec.name}", days=basis.scored)
     of_record = rows["day"].map({day: one.inputs_digest for day, one in basis.scored.items()})
-    return rows[(rows["model_version"] == version) & (rows["inputs_digest"] == of_record)]
+    mine = rows[(rows["model_version"] == version) & (rows["inputs_digest"] == of_record)]
+    scores = mine.reindex(columns=spec.score_columns)
+    scored = scores.notna().any(axis="columns")
+    return mine.assign(**scores.mask(scores.isna().mul(scored, axis="index"), 0.0))
 
 
 def _look_at_data(
@@ -202,15 +215,16 @@ def _ask_retrain(deployment: Deployment, check: Check) -> list[dict]:
 def _append_history(
     deployment: Deployment, model: str, about: dict, key: str, found: DriftResult, read_at: int
 ) -> None:
-    """Add the check to the table drift/<model>: a row per watched column (statistic, threshold, drifted, null shares)
-    and one for performance, each with the check's `key` and the key of the check that it `replaces`. Partition: the
-    as-of day. The same check again leaves the same rows (when it was made is for the ledger to say), and the rows of
-    one that was killed before it was recorded go."""
+    """Add the check to the table drift/<model>: a row per watched column (method, statistic, threshold, drifted, null
+    shares) and one for performance (`method`: the metric), each with the check's `key` and the key of the check that it
+    `replaces`. Partition: the as-of day. The same check again leaves the same rows (when it was made is for the ledger
+    to say), and the rows of one that was killed before it was recorded go."""
     import pandas as pd
 
-    table, as_of, version, auc = f"drift/{model}", about["as_of"], about["version"], found.performance
+    table, as_of, version, now = f"drift/{model}", about["as_of"], about["version"], found.performance
     rows = [{**vars(column)} for column in found.columns]
-    rows.append({"column": "(performance)", "statistic": auc and auc.value, "current_rows": auc and auc.rows})
+    performance = {"statistic": now and now.value, "current_rows": now and now.rows}
+    rows.append({"column": "(performance)", "method": found.metric, **performance})
     check = pd.DataFrame(rows).assign(key=key, replaces=about["replaces"], model_version=version)
     there = deployment.lake.read(table, as_of, as_of)
     if len(there):

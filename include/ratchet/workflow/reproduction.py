@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from ratchet.child_process import HOUR, installer_environment, rebuild_environment, run_child
 from ratchet.deployment import Deployment
 from ratchet.errors import ModelFileError, NotReproducedError, RatchetError, UnknownNameError
 from ratchet.ledger import Challenger
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from ratchet.specs import ModelSpec
 
 REBUILT, NOT_REBUILT = "version_reproduced", "version_not_reproduced"
+MOST_SECONDS = {"environment": 2 * HOUR, "rebuild": 12 * HOUR}
 
 
 def reproduce_version(deployment: Deployment, model: str, version: int, *, build: bool = False, actor: str) -> dict:
@@ -103,16 +103,40 @@ def _require_proven(deployment: Deployment, challenger: Challenger, result: dict
         )
 
 
-def next_to_reproduce(deployment: Deployment, model: str) -> int | None:
-    """The version whose turn it is: of those that can be built again the one tried longest ago, or never, the oldest
-    first. None when there is none."""
+def reproduce_next(deployment: Deployment, model: str, *, build: bool = False, actor: str) -> dict:
+    """As `reproduce_version`, the version whose turn it is, and what was `skipped` (see `next_to_reproduce`);
+    {version: None, skipped} where it is nobody's."""
+    version, skipped = next_to_reproduce(deployment, model, build=build)
+    if version is None:
+        return {"version": None, "skipped": skipped}
+    return reproduce_version(deployment, model, version, build=build, actor=actor) | {"skipped": skipped}
+
+
+def next_to_reproduce(
+    deployment: Deployment, model: str, *, build: bool = False
+) -> tuple[int | None, dict[str, list[int]]]:
+    """The version whose turn it is: of those that can be built again here the one tried longest ago, or never, the
+    oldest first; None when there is none. And the versions that wait for `build`, by the lock that they need."""
+    ready, waiting = [], {}
+    for one in _rebuildable(deployment, model):
+        lock = one.manifest["lock_digest"]
+        if build or _installed(deployment, lock):
+            ready.append(one.version)
+        else:
+            waiting.setdefault(lock[:16], []).append(one.version)
+    tried = _last_tries(deployment, model)
+    return min(ready, key=lambda version: (tried.get(version, 0), version), default=None), waiting
+
+
+def _rebuildable(deployment: Deployment, model: str) -> list[Challenger]:
     erased = {version for one in deployment.ledger.erasures() for version in one.versions.get(model, [])}
-    can = [one.version for one in deployment.ledger.challengers(model) if one.manifest and one.version not in erased]
-    seen = {version: 0 for version in can}
-    for event in deployment.ledger.events(subject=f"models/{model}"):
-        if event.kind in (REBUILT, NOT_REBUILT) and event.payload["version"] in seen:
-            seen[event.payload["version"]] = event.seq
-    return min(can, key=lambda version: (seen[version], version), default=None)
+    return [one for one in deployment.ledger.challengers(model) if one.manifest and one.version not in erased]
+
+
+def _last_tries(deployment: Deployment, model: str) -> dict[int, int]:
+    """{version: number of the event of its last try}."""
+    events = deployment.ledger.events(subject=f"models/{model}")
+    return {one.payload["version"]: one.seq for one in events if one.kind in (REBUILT, NOT_REBUILT)}
 
 
 def _require_rebuildable(deployment: Deployment, challenger: Challenger) -> None:
@@ -146,9 +170,8 @@ def _environment(deployment: Deployment, challenger: Challenger, folder: Path, *
     wanted = challenger.manifest["lock_digest"]
     if wanted == deployment.lock_digest:
         return sys.executable, "as here"
-    home = deployment.settings.var / "cache" / "environments" / wanted[:16]
-    python = home / "bin" / "python"
-    if not (home / "complete").exists():
+    home = _home(deployment, wanted)
+    if not _installed(deployment, wanted):
         if not build:
             raise NotReproducedError(
                 f"{challenger.model} version {challenger.version} needs lock {wanted[:16]}",
@@ -156,9 +179,16 @@ def _environment(deployment: Deployment, challenger: Challenger, folder: Path, *
                 expected=f"lock {wanted}",
                 hint="add --build to make that environment, or reproduce it where that lock is installed",
             )
-        lock = fetch_lock(deployment.storage, wanted, folder / "requirements.lock")
-        _make_environment(home, lock)
-    return str(python), f"{wanted[:16]}, in {home}"
+        _make_environment(home, fetch_lock(deployment.storage, wanted, folder / "requirements.lock"))
+    return str(home / "bin" / "python"), f"{wanted[:16]}, in {home}"
+
+
+def _home(deployment: Deployment, lock: str) -> Path:
+    return deployment.settings.var / "cache" / "environments" / lock[:16]
+
+
+def _installed(deployment: Deployment, lock: str) -> bool:
+    return lock == deployment.lock_digest or (_home(deployment, lock) / "complete").exists()
 
 
 def _make_environment(home: Path, lock: Path) -> None:
@@ -168,12 +198,12 @@ def _make_environment(home: Path, lock: Path) -> None:
             "another environment can't be made here", seen="no uv", expected="uv on the PATH", hint="pip install uv"
         )
     shutil.rmtree(home, ignore_errors=True)
-    python = home / "bin" / "python"
+    python, environment = home / "bin" / "python", installer_environment()
     for command in (
         [uv, "venv", "--quiet", "--python", sys.executable, str(home)],
         [uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", str(lock)],
     ):
-        _run(command, dict(os.environ), "the environment of that lock can't be made")
+        run_child(command, environment, "the environment of that lock can't be made", MOST_SECONDS["environment"])
     (home / "complete").touch()
 
 
@@ -182,16 +212,8 @@ def _proofs(challenger: Challenger, given: dict, folder: Path, python: str, sour
     kept = ("spec", "candidate", "estimator", "params", "threads")
     recipe = {name: challenger.manifest[name] for name in kept} | {"model_digest": challenger.model_digest} | given
     (folder / "recipe.json").write_text(json.dumps(recipe), "utf-8")
-    secrets = ("RATCHET_", "AIRFLOW", "AWS_", "MLFLOW")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(secrets)}
     command = [python, "-P", "-m", "ratchet.rebuild", str(folder)]  # -P: nothing of the folder that we are in
-    _run(command, environment | {"PYTHONPATH": str(source)}, "the version could not be built again")
+    what = "the version could not be built again"
+    run_child(command, rebuild_environment(folder, source), what, MOST_SECONDS["rebuild"])
     proofs = json.loads((folder / "proofs.json").read_text("utf-8"))
     return {of: Proof(**proofs[of]) for of in ("rebuilt", "registered")}
-
-
-def _run(command: list[str], environment: dict[str, str], what: str) -> None:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = " ".join(done.stderr.split())[-600:]
-        raise NotReproducedError(what, seen=last or f"exit status {done.returncode}", hint="read the message above")

@@ -95,8 +95,16 @@ class ModelFileError(RatchetError):
     """A model file that isn't what was registered, or that holds types we do not trust."""
 
 
+class OtherLibrariesError(RatchetError):
+    """A model that other versions of our libraries saved: the fault is the environment's, not the model's."""
+
+
 class FirstScoringError(RatchetError):
     """What a new champion says of its first days can't be right: none of it was published."""
+
+
+class HeldDayError(FirstScoringError):
+    """A day whose scores can't be right, which says nothing against the champion: the day was not published."""
 
 
 class NotReproducedError(RatchetError):

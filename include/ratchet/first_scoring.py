@@ -16,6 +16,12 @@ MOST_OUTSIDE = 0.05  # share of scores beyond what it gave in evaluation, and a 
 MIN_ROWS = 20  # below it nothing is said of range or spread
 
 
+def tells(day: str, rows: int, as_of: str) -> bool:
+    """Whether a day that was scored says anything of a champion of data as of `as_of`: one that is newer than what it
+    knows, of MIN_ROWS rows at least."""
+    return day > as_of and rows >= MIN_ROWS
+
+
 def wrong_scores(spec: ModelSpec, scores: pd.DataFrame, proof: Mapping) -> list[str]:
     """What is wrong with the scores (`spec.score_columns`) of a champion's first partition, as sentences; [] for none.
 

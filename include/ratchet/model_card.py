@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ratchet.evaluation.result import Evaluation
+from ratchet.plain_text import one_line
 
 if TYPE_CHECKING:
     from ratchet.specs import ModelSpec
@@ -83,12 +84,14 @@ def card_facts(
     candidate: Mapping,
     gate: Mapping | None = None,
     approval: Mapping | None = None,
+    today: ModelSpec | None = None,
 ) -> dict:
     """The facts of a card. Goes through JSON.
 
-    manifest: of the snapshot. digests: such as model, snapshot, source, lock, in hex. candidate: such as name,
-    estimator, params, seed, threshold, git_commit. gate: verdict, digest, checks (each name, passed, value, threshold,
-    interval, reason). approval: by, at, asked_by, answer.
+    spec: that of the version's training; `today`: that of now, whose differences are told. manifest: of the snapshot.
+    digests: such as model, snapshot, source, lock, in hex. candidate: such as name, estimator, params, seed, threshold,
+    git_commit. gate: verdict, digest, checks (each name, passed, value, threshold, interval, reason). approval: by, at,
+    asked_by, answer.
     """
     return {
         "model": spec.name,
@@ -97,6 +100,7 @@ def card_facts(
         "owner": spec.owner,
         "task": spec.task,
         "problem": spec.problem.model_dump(mode="json"),
+        "changed_since": [name for name in _SAID if today is not None and getattr(today, name) != getattr(spec, name)],
         "as_of": manifest["as_of"],
         "windows": {name: {"days": days, "rows": manifest["rows"][name]} for name, days in manifest["windows"].items()},
         "left_out": dict(manifest["left_out"]),
@@ -106,6 +110,9 @@ def card_facts(
         "gate": gate and dict(gate),
         "approval": approval and dict(approval),
     }
+
+
+_SAID = ("description", "owner", "problem", "evaluate")  # by a spec, of what its models are for and how they are seen
 
 
 def _dataset(name: str, days: Mapping[str, list]) -> dict:
@@ -194,7 +201,7 @@ def _environment(kind: str) -> Environment:
     made = Environment(
         loader=PackageLoader("ratchet"),
         autoescape=kind == "html",
-        finalize=_markdown if kind == "md" else None,
+        finalize=_markdown if kind == "md" else _shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -204,8 +211,11 @@ def _environment(kind: str) -> Environment:
     return made
 
 
+def _shown(value: object) -> str:
+    """Any text as one line, all of which is seen; HTML escapes it after that."""
+    return value if isinstance(value, Markup) else one_line(str(value))  # Markup: of the template itself
+
+
 def _markdown(value: object) -> str:
     """Any text as one line of Markdown that shows just that."""
-    if isinstance(value, Markup):  # of the template itself
-        return str(value)
-    return _MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
+    return str(value) if isinstance(value, Markup) else _MARKDOWN.sub(r"\\\1", _shown(value))

@@ -24,7 +24,7 @@ import yaml
 
 from ratchet import model_trees
 from ratchet.digests import digest_of
-from ratchet.errors import ModelFileError
+from ratchet.errors import ModelFileError, OtherLibrariesError
 from ratchet.model_types import ALLOWED_TYPES, TRUSTED_TYPES
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.skops"
 MLMODEL_FILE = "MLmodel"
 FILES = frozenset({MODEL_FILE, MLMODEL_FILE, "conda.yaml", "python_env.yaml", "requirements.txt"})
+MOST_MLMODEL_BYTES = 256 * 2**10  # of its description: some thousand columns
 MOST_BYTES = 512 * 2**20  # of a folder, and of what its skops file unpacks to
 
 OtherVersions = Literal["refuse", "warn"]
@@ -65,7 +66,8 @@ def load_model(folder: Path, expected_digest: str, other_versions: OtherVersions
     """The estimator saved in `folder`, if its files are those of `expected_digest` and hold nothing but trusted types.
 
     `other_versions`: what becomes of a model that a scikit-learn of another minor version saved (see Settings): it may
-    predict otherwise without a word. Raises ModelFileError before anything of the file has been built, let alone run.
+    predict otherwise without a word. Raises OtherLibrariesError for it, and ModelFileError for files that are at fault,
+    before anything of them has been built, let alone run.
     """
     folder = Path(folder)
     files = _read_folder(folder)
@@ -136,12 +138,13 @@ def _check_version(saved_by: str, folder: Path, other_versions: OtherVersions) -
     here = installed("scikit-learn")
     if saved_by.split(".")[:2] == here.split(".")[:2]:
         return
-    error = ModelFileError(
+    error = OtherLibrariesError(
         "a model that another version of scikit-learn saved",
         seen=saved_by,
         expected=f"{here}, or another of the same minor version",
         where=folder,
-        hint="train it again with this one, or set RATCHET_OTHER_MODEL_VERSIONS=warn to load it all the same",
+        hint="put that version into this environment, or train the model again with this one, or set "
+        "RATCHET_OTHER_MODEL_VERSIONS=warn to load it all the same",
     )
     if other_versions != "warn":
         raise error
@@ -151,11 +154,13 @@ def _check_version(saved_by: str, folder: Path, other_versions: OtherVersions) -
 def _check_flavors(mlmodel: bytes, folder: Path) -> str:
     """Only what MLflow writes for a skops model: no other flavour, no loader but its own, no code, no pickle. Returns
     the version of scikit-learn that saved it."""
+    if (size := len(mlmodel)) > MOST_MLMODEL_BYTES:
+        raise _refused("the MLmodel file is too large", f"{size} bytes", f"at most {MOST_MLMODEL_BYTES}", folder)
     try:
-        flavors = dict(yaml.safe_load(mlmodel)["flavors"])
+        flavors = dict(yaml.load(mlmodel, _NoAliases)["flavors"])
         sklearn, pyfunc = dict(flavors.pop("sklearn")), dict(flavors.pop("python_function", {}))
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise _refused("the MLmodel file can't be read", repr(error), "an sklearn flavour", folder) from error
+    except (yaml.YAMLError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise _refused("the MLmodel file can't be read", repr(error)[:500], "an sklearn flavour", folder) from error
     wanted = (
         not flavors
         and sklearn.keys() <= _SKLEARN_KEYS
@@ -170,11 +175,20 @@ def _check_flavors(mlmodel: bytes, folder: Path) -> str:
         seen = {"sklearn": sklearn, "python_function": pyfunc, **flavors}
         raise _refused(
             "the MLmodel file asks for more than a skops model",
-            seen,
+            str(seen)[:500],
             "the sklearn flavour in skops format, no code",
             folder,
         )
     return str(sklearn.get("sklearn_version"))
+
+
+class _NoAliases(yaml.SafeLoader):
+    """Refuses aliases: a few lines of them can stand for more than memory holds."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias")
+        return super().compose_node(parent, index)
 
 
 def _build(data: bytes, folder: Path) -> BaseEstimator:

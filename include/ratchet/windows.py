@@ -6,6 +6,7 @@ change, leap day or year end can open a gap or make an overlap.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
@@ -68,6 +69,11 @@ class TrainingWindows:
     @classmethod
     def from_dict(cls, value: dict[str, list[str]]) -> TrainingWindows:
         return cls(**{name: Window(*value[name]) for name in ("train", "validate", "judge")})
+
+
+def in_order(windows: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """{name: [first day, last day]} in order of time; JSON and databases keep none."""
+    return dict(sorted(windows.items(), key=lambda window: window[1]))
 
 
 def training_windows(lengths: Windows, first_day: str, as_of: str, label_delay_days: int) -> TrainingWindows:

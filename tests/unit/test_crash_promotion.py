@@ -30,6 +30,8 @@ MOVES = {
     "roll_back": [(1, "promotion"), (2, "promotion"), (1, "rollback")],
     "score": [(1, "promotion"), (2, "promotion"), (1, "rollback")],
 }
+QUICK = ("ledger.before_commit", "ledger.after_commit", "promotion.before_alias")  # each step's first pass, in each run
+ENDS_WITH = {"whole": "promote", "whole_glass": "promote_by_glass"}
 # What a step has told as done, and the event that says so.
 EVENTS = {
     "judged": "verdict_recorded",
@@ -168,18 +170,32 @@ def test_the_stories_end_as_they_should_and_come_by_every_point_of_a_promotion(s
     assert failed.events["first_scoring_failed", f"models/{MODEL}/epochs/2"] == 1
 
 
-@pytest.mark.parametrize("point", ["ledger.before_commit", "ledger.after_commit", "promotion.before_alias"])
+@pytest.mark.parametrize("point", QUICK)
 @pytest.mark.parametrize("story", STEPS)
 def test_k3_k4_killed_at_the_first_pass_the_alias_follows_the_ledger_and_the_chain_holds(stage, story, point):
     kill_and_tell_again(stage, story, point, 0)
 
 
+def passes_that_differ(stage: Stage, story: str, point: str) -> range:
+    """Those that leave another world than a kill elsewhere. What a commit leaves, the next point finds. A whole story's
+    last step is killed in the story of that step; but once, at the alias, all is told again from its beginning."""
+    passes = stage.passes[story][point]
+    first = 1 if story in STEPS and point in QUICK else 0
+    if point == "ledger.after_commit":
+        first = max(first, passes - 1)
+    last_step = stage.passes[ENDS_WITH[story]] if story in ENDS_WITH and point != "promotion.before_alias" else {}
+    return range(first, passes - last_step.get(point, 0))
+
+
 @pytest.mark.matrix
-@pytest.mark.parametrize("story", sorted(MOVES))
+@pytest.mark.parametrize("story", sorted(MOVES.keys() - {"roll_back"}))  # comes by each point once
 def test_k3_k4_killed_at_every_pass_of_every_point_the_alias_follows_and_the_chain_holds(stage, story):
-    for point, passes in sorted(stage.passes[story].items()):
-        for skip in range(passes):
-            kill_and_tell_again(stage, story, point, skip)
+    killed = [
+        (point, skip) for point in sorted(stage.passes[story]) for skip in passes_that_differ(stage, story, point)
+    ]
+    assert killed
+    for point, skip in killed:
+        kill_and_tell_again(stage, story, point, skip)
 
 
 def test_k3_a_first_scoring_killed_before_its_rollback_is_rolled_back_by_the_next_run(stage):
@@ -189,7 +205,7 @@ def test_k3_a_first_scoring_killed_before_its_rollback_is_rolled_back_by_the_nex
     assert run.wait() == -signal.SIGKILL, run.said
     ledger = deployment_in(root).ledger
     assert (ledger.champion(MODEL).version, ledger.first_scoring(MODEL, 2)) == (2, False)
-    assert ledger.served(MODEL) == {1} and sorted(ledger.scored_days(MODEL)) == SERVED
+    assert {one.version for one in ledger.scorings(MODEL)} == {1} and sorted(ledger.scored_days(MODEL)) == SERVED
     stage.tell(root, "score")
     assert end_of(root) == stage.ends["score"]
 

@@ -28,6 +28,7 @@ BETWEEN = [
     *("ledger.before_commit", "ledger.after_commit"),
     *("storage.before_write", "storage.before_rename", "storage.after_write"),
 ]
+QUICK = ["registry.model_saved", "registry.run_finished", "registry.after_version"]  # killed at first pass in each run
 PREPARED = 1  # the version of the champion, made before the story begins
 
 
@@ -115,20 +116,31 @@ def kill_and_tell_again(stage: Stage, point: str, skip: int) -> None:
 
 
 def test_the_story_comes_by_every_point_of_training_and_registration(stage):
-    assert set(POINTS) - RACED <= stage.passes.keys()
+    assert {*POINTS, *BETWEEN} - RACED <= stage.passes.keys()
     assert stage.end.manifest["trials"] == 3 and "max_depth" in stage.end.manifest["params"]  # it is the better one
 
 
-@pytest.mark.parametrize("point", ["registry.model_saved", "registry.run_finished", "registry.after_version"])
+@pytest.mark.parametrize("point", QUICK)
 def test_k2_killed_at_the_first_pass_and_told_again_there_is_one_challenger(stage, point):
     kill_and_tell_again(stage, point, 0)
 
 
+def passes_that_differ(passes: int, point: str) -> range:
+    """Those that leave another world than a kill elsewhere. What a commit or a write leaves, the next point finds; and
+    nothing is written yet `before_write`, as `before_rename`, which leaves half a file beside."""
+    if point in ("ledger.after_commit", "storage.after_write"):
+        return range(passes - 1, passes)
+    if point == "storage.before_write":
+        return range(1)
+    return range(1 if point in QUICK else 0, passes)
+
+
 @pytest.mark.matrix
-@pytest.mark.parametrize("point", [*sorted(set(POINTS) - RACED), *BETWEEN])
+@pytest.mark.parametrize("point", [*sorted(set(POINTS) - RACED - {"registry.after_version"}), *BETWEEN])
 def test_k2_killed_at_every_pass_and_told_again_there_is_one_challenger(stage, point):
-    assert stage.passes[point]
-    for skip in range(stage.passes[point]):
+    differ = passes_that_differ(stage.passes[point], point)
+    assert differ
+    for skip in differ:
         kill_and_tell_again(stage, point, skip)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ratchet.first_scoring import wrong_scores
+from ratchet.first_scoring import tells, wrong_scores
 from ratchet.specs import load_model_specs
 
 SPEC = load_model_specs(Path(__file__).parents[2] / "include" / "models").good["flight_delay"]
@@ -39,6 +39,14 @@ def test_usual_scores_are_left_alone(score):
 def test_what_is_wrong_is_said(score, why):
     (reason,) = told(score)
     assert why in reason
+
+
+@pytest.mark.parametrize(
+    ("day", "rows", "told"),
+    [("2013-02-01", 20, True), ("2013-02-01", 19, False), ("2013-01-31", 20, False), ("2013-01-30", 900, False)],
+)
+def test_only_a_day_that_is_newer_than_its_data_and_has_rows_tells_of_a_champion(day, rows, told):
+    assert tells(day, rows, "2013-01-31") is told
 
 
 def test_without_a_proof_only_what_holds_for_any_model_is_asked():

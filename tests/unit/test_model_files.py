@@ -26,8 +26,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from ratchet.errors import ModelFileError
-from ratchet.model_files import check_model, load_model, model_digest
+from ratchet.errors import ModelFileError, OtherLibrariesError
+from ratchet.model_files import MOST_MLMODEL_BYTES, check_model, load_model, model_digest
 from ratchet.model_types import TRUSTED_TYPES
 
 CANARY = "RATCHET_TEST_CANARY"
@@ -187,6 +187,39 @@ def test_s2_an_mlmodel_with_a_yaml_object_never_runs_it(model, canary):
     with pytest.raises(ModelFileError, match="can't be read"):
         load_model(model, model_digest(model))
     assert not canary()
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+)
+HOSTILE_YAML = {
+    "deep": "flavors: " + "[" * 100_000,
+    "deep_blocks": "flavors: " + "- " * 20_000 + "x",
+    "aliases": f"{BOMB}flavors: {{sklearn: {{code: *a8}}}}\n",
+    "one_alias": "a: &a {serialization_format: skops}\nflavors: {sklearn: *a}\n",
+    "no_text": "flavors: \x00",
+    "long_number": "flavors: 0x" + "f" * 100_000,
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE_YAML.values(), ids=HOSTILE_YAML)
+def test_s1_s2_an_mlmodel_that_is_made_to_choke_its_reader_is_refused(model, content):
+    digest = model_digest(model)
+    (model / "MLmodel").write_text(content)
+    with pytest.raises(ModelFileError, match="not those that were registered"):
+        load_model(model, digest)
+    for look in (check_model, lambda folder: load_model(folder, model_digest(folder))):
+        with pytest.raises(ModelFileError, match="MLmodel file can't be read") as told:
+            look(model)
+        assert len(str(told.value)) < 2_000
+
+
+def test_s2_an_mlmodel_beyond_its_bounds_is_not_parsed(model):
+    with open(model / "MLmodel", "a") as handle:
+        handle.write("#" * MOST_MLMODEL_BYTES)
+    with pytest.raises(ModelFileError, match="MLmodel file is too large"):
+        check_model(model)
 
 
 def test_s2_a_pickle_in_place_of_the_skops_file_never_runs(model, canary):
@@ -368,7 +401,7 @@ def other_version(model: Path, version: str) -> str:
 
 @pytest.mark.parametrize("version", ["1.8.2", "0.24.0", "2.0.0", "1.10.0", None])
 def test_a_model_of_another_minor_version_of_scikit_learn_is_refused(model, version):
-    with pytest.raises(ModelFileError, match="another version of scikit-learn(.|\n)*RATCHET_OTHER_MODEL_VERSIONS"):
+    with pytest.raises(OtherLibrariesError, match="another version of scikit-learn(.|\n)*RATCHET_OTHER_MODEL_VERSIONS"):
         load_model(model, other_version(model, version))
 
 

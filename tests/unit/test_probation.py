@@ -11,15 +11,18 @@ import pytest
 from small_loop import MODEL, deployment_in, place, redeliver
 from spoiled_models import flip_a_bit, swap_files, without_mlflow
 
+from ratchet import model_files
 from ratchet.deployment import Deployment
-from ratchet.errors import FirstScoringError, ParameterError, RegistryError
+from ratchet.errors import FirstScoringError, HeldDayError, OtherLibrariesError, ParameterError, RegistryError
+from ratchet.first_scoring import MIN_ROWS
 from ratchet.workflow.dispatch import list_due
 from ratchet.workflow.ingestion import ingest_partitions
 from ratchet.workflow.probation import Probation
-from ratchet.workflow.promotion import load_version, rollback_champion
+from ratchet.workflow.promotion import rollback_champion
 from ratchet.workflow.scoring import due_days, score_partitions
+from ratchet.workflow.versions import load_version
 
-NEW = "2013-01-20"  # delivered again, so that it is due
+NEW = "2013-01-24"  # delivered again, so that it is due; newer than what any of these champions knows
 PROBLEMS = {
     "constant": "same score",
     "nan": "have no score",
@@ -43,7 +46,7 @@ def spoiled(estimator, how: str):
     return estimator
 
 
-def make_champion(deployment: Deployment, how: str = "sound") -> int:
+def make_champion(deployment: Deployment, how: str = "sound", as_of: str | None = None) -> int:
     """A version made of version 1's estimator, `how` spoiled, becomes champion: by the ledger's own rules, and past the
     smoke test."""
     ledger, registry, first = deployment.ledger, deployment.registry, deployment.ledger.challenger(MODEL, 1)
@@ -51,7 +54,7 @@ def make_champion(deployment: Deployment, how: str = "sound") -> int:
     estimator = spoiled(load_version(deployment, MODEL, 1), how)
     run = registry.log_candidate(MODEL, f"made {number}", name=how, params={}, metrics={}, tags={}, estimator=estimator)
     version = registry.register(MODEL, run.run_id, f"made {number}", run.model_digest, {})
-    as_of, digest, now = f"2013-02-{version:02}", f"{version:064}", datetime.now(UTC)
+    as_of, digest, now = as_of or f"2013-01-{17 + version}", f"{version:064}", datetime.now(UTC)
     ledger.register_challenger(
         MODEL, f"made {number}", version, run.run_id, first.snapshot, as_of, first.windows, first.metrics, None,
         run.model_digest, first.manifest,
@@ -67,9 +70,18 @@ def make_champion(deployment: Deployment, how: str = "sound") -> int:
     return version
 
 
-def deliver_again(deployment: Deployment, day: str = NEW) -> list[str]:
-    """That day's flights, some fewer; returns the days to score."""
-    redeliver(deployment, "flights", day, lambda frame: frame.iloc[:-5])
+def some_fewer(flights: pd.DataFrame) -> pd.DataFrame:
+    return flights.iloc[:-5]
+
+
+def all_the_same(flights: pd.DataFrame) -> pd.DataFrame:
+    """A valid day, of one flight under many numbers: no model can tell its rows apart."""
+    return flights.iloc[[0] * len(flights)].assign(flight=range(1, len(flights) + 1))
+
+
+def deliver_again(deployment: Deployment, change=some_fewer, day: str = NEW) -> list[str]:
+    """That day's flights, changed; returns the days to score."""
+    redeliver(deployment, "flights", day, change)
     ingest_partitions(deployment, "flights")
     return due_days(deployment, deployment.model(MODEL))
 
@@ -125,7 +137,7 @@ def test_s1_a_file_changed_after_its_promotion_publishes_nothing_and_goes_back(c
 def test_a_sound_champion_is_looked_at_on_one_day_only(copy_of, reigning):
     deployment = copy_of(reigning)
     version = make_champion(deployment)
-    first, second = deliver_again(deployment), ["2013-01-22", "2013-01-23"]
+    first, second = deliver_again(deployment), ["2013-01-26", "2013-01-27"]
     assert score_partitions(deployment, MODEL, first)["version"] == version
     assert score_partitions(deployment, MODEL, second)["version"] == version
     assert kinds(deployment, "first_scoring_passed") == [("first_scoring_passed", 1), ("first_scoring_passed", version)]
@@ -155,6 +167,77 @@ def test_it_goes_back_past_a_version_that_never_served(copy_of, reigning):
     assert [move.version for move in deployment.ledger.champion_history(MODEL)] == [1, 2, 3, 1]
 
 
+def test_a_day_that_no_version_can_score_is_held_back_alone_and_moves_nothing(copy_of, reigning):
+    """Whoever sends the data can't have a champion taken back."""
+    deployment = copy_of(reigning)
+    before, version = published(deployment), make_champion(deployment)
+    days = deliver_again(deployment, all_the_same)
+    with pytest.raises(HeldDayError, match=f"neither by version {version} .* nor by version 1") as caught:
+        score_partitions(deployment, MODEL, [*days, "2013-01-26"])
+    assert "same score" in str(caught.value) and "delivered again" in str(caught.value)
+    assert deployment.ledger.champion(MODEL).version == version and published(deployment)[NEW] == before[NEW]
+    assert published(deployment)["2013-01-26"][0] == version
+    assert kinds(deployment, "first_scoring_failed", "first_scoring_passed")[1:] == [("first_scoring_passed", version)]
+
+
+def test_a_day_older_than_the_champion_s_data_is_looked_at_and_says_nothing_of_it(copy_of, reigning):
+    """A backfill takes no champion back, ends no probation, and makes no version one to go back to."""
+    deployment = copy_of(reigning)
+    before, version = published(deployment), make_champion(deployment, "constant", as_of=NEW)
+    with pytest.raises(HeldDayError, match="after 2013-01-24, which its data goes up to"):
+        score_partitions(deployment, MODEL, deliver_again(deployment))
+    assert (deployment.ledger.champion(MODEL).version, published(deployment)) == (version, before)
+    sound = make_champion(deployment, as_of=NEW)
+    assert score_partitions(deployment, MODEL, [NEW])["version"] == sound
+    assert kinds(deployment, "first_scoring_failed", "first_scoring_passed") == [("first_scoring_passed", 1)]
+    assert Probation(deployment, deployment.model(MODEL), deployment.ledger.champion(MODEL)).on
+    make_champion(deployment, "constant", as_of=NEW)
+    with pytest.raises(FirstScoringError, match="version 1 is champion again"):
+        score_partitions(deployment, MODEL, ["2013-01-26"])
+
+
+def test_a_day_of_few_rows_ends_no_probation(copy_of, reigning):
+    deployment = copy_of(reigning)
+    make_champion(deployment)
+    champion = deployment.ledger.champion(MODEL)
+    probation = Probation(deployment, deployment.model(MODEL), champion)
+    probation.passed(NEW, MIN_ROWS - 1)
+    assert probation.on and deployment.ledger.first_scoring(MODEL, champion.epoch) is None
+    probation.passed(NEW, MIN_ROWS)
+    assert not probation.on and deployment.ledger.first_scoring(MODEL, champion.epoch) is True
+
+
+def test_it_goes_back_past_a_version_that_served_and_can_not_be_loaded_any_more(copy_of, reigning):
+    deployment = copy_of(reigning)
+    between = make_champion(deployment)
+    assert score_partitions(deployment, MODEL, ["2013-01-26"])["version"] == between
+    make_champion(deployment, "constant")
+    flip_a_bit(deployment, MODEL, between)
+    with pytest.raises(FirstScoringError, match="version 1 is champion again"):
+        score_partitions(deployment, MODEL, [NEW])
+
+
+def test_where_no_version_could_come_back_none_does(copy_of, reigning):
+    deployment = copy_of(reigning)
+    before, version = published(deployment), make_champion(deployment, "constant")
+    flip_a_bit(deployment, MODEL, 1)
+    with pytest.raises(FirstScoringError, match="that could come back"):
+        score_partitions(deployment, MODEL, [NEW])
+    assert (deployment.ledger.champion(MODEL).version, published(deployment)) == (version, before)
+
+
+def test_other_libraries_are_not_held_against_the_champion(copy_of, reigning, monkeypatch):
+    deployment = copy_of(reigning)
+    before, version = published(deployment), make_champion(deployment)
+    with monkeypatch.context() as environment:
+        environment.setattr(model_files, "installed", lambda name: "9.0.0")
+        with pytest.raises(OtherLibrariesError, match="put that version into this environment"):
+            score_partitions(deployment, MODEL, [NEW])
+    assert (deployment.ledger.champion(MODEL).version, published(deployment)) == (version, before)
+    assert kinds(deployment, "first_scoring_failed") == []
+    assert score_partitions(deployment, MODEL, [NEW])["version"] == version
+
+
 def test_a_version_that_has_served_is_not_on_probation_again_after_a_rollback(copy_of, reigning):
     """Its known days come out as they did, and its faults of today are told and not voted on."""
     deployment = copy_of(reigning)
@@ -171,7 +254,7 @@ def test_a_version_that_has_served_is_not_on_probation_again_after_a_rollback(co
 def test_a_version_that_never_served_is_on_probation_also_after_a_rollback_to_it(copy_of, reigning):
     deployment = copy_of(reigning)
     never_served, _ = make_champion(deployment, "constant"), make_champion(deployment)
-    rollback_champion(deployment, MODEL, to_version=never_served, actor="operator", reason="alarms", run_id="night")
+    deployment.ledger.rollback(MODEL, never_served, "operator", "alarms", 3)  # past what its files would say
     with pytest.raises(FirstScoringError, match="version 1 is champion again"):
         score_partitions(deployment, MODEL, [NEW])
     assert published(deployment) == published(deployment_in(reigning))

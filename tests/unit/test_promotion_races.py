@@ -9,18 +9,30 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import mlflow
 import pytest
-from small_loop import MODEL, SMALL, answer, ask, deployment_in, make_home, place, train
+from small_loop import MODEL, SMALL, WEAK, answer, ask, deployment_in, make_home, place, train
 from spoiled_models import flip_a_bit, swap_files, without_mlflow
 
+from ratchet import model_files
 from ratchet.deployment import Deployment
-from ratchet.errors import ApprovalError, ConflictError, ModelFileError, ParameterError, RegistryError, UnknownNameError
+from ratchet.errors import (
+    ApprovalError,
+    ConflictError,
+    ModelFileError,
+    OtherLibrariesError,
+    ParameterError,
+    RegistryError,
+    UnknownNameError,
+)
 from ratchet.ledger.tables import challengers
 from ratchet.workflow.approval import approval_question, ask_approval, basis_of, break_glass
-from ratchet.workflow.dispatch import list_due
-from ratchet.workflow.promotion import judge_challenger, promote_challenger, smoke_test
+from ratchet.workflow.dispatch import keep_house, list_due
+from ratchet.workflow.promotion import judge_challenger, promote_challenger, rollback_champion, smoke_test
+from ratchet.workflow.versions import load_version, models_cache
 
 RUN = "glass run"
+BACK = {"to_version": None, "actor": "operator", "reason": "alarms", "run_id": "night"}
 
 
 def approve(deployment: Deployment, version: int = 1) -> None:
@@ -82,8 +94,9 @@ def test_s1_the_whole_file_of_another_version_is_rejected_at_promotion(copy_of, 
 def rewrite_manifest(deployment: Deployment, change) -> None:
     """The recorded proof is another: as if the model spoke otherwise than when it was trained."""
     manifest = deployment.ledger.challenger(MODEL, 1).manifest
-    with deployment.ledger._chain.database.write() as connection:
-        connection.execute(challengers.update().values(manifest=change(manifest)))
+    with deployment.ledger._chain.write() as transaction:
+        transaction.change(challengers, {"model": MODEL, "version": 1}, manifest=change(manifest))
+        transaction.append("manifest_replaced", f"models/{MODEL}/versions/1", {})
 
 
 @pytest.mark.parametrize(
@@ -128,11 +141,80 @@ def test_x2_an_mlflow_that_is_down_at_promotion_rejects_nothing_and_is_tried_aga
     assert smoke_failures(deployment) == []
 
 
+def test_other_libraries_at_promotion_reject_nothing(copy_of, approved, monkeypatch):
+    deployment = copy_of(approved)
+    with monkeypatch.context() as environment:
+        environment.setattr(model_files, "installed", lambda name: "9.0.0")
+        with pytest.raises(OtherLibrariesError, match="another version of scikit-learn"):
+            promote_challenger(deployment, MODEL, 1)
+    assert smoke_failures(deployment) == []
+    assert promote_challenger(deployment, MODEL, 1)["champion"] == 1
+
+
 def test_a_smoke_test_that_passes_changes_nothing(copy_of, approved):
     deployment = copy_of(approved)
     before = [event.hash for event in deployment.ledger.events()]
     smoke_test(deployment, deployment.ledger.challenger(MODEL, 1))
     assert [event.hash for event in deployment.ledger.events()] == before
+
+
+def test_k4_a_card_that_several_file_at_once_is_on_record_once(copy_of, approved):
+    deployment = copy_of(approved)
+    with ThreadPoolExecutor(4) as pool:
+        moved = list(pool.map(lambda _: promote_challenger(deployment, MODEL, 1), range(4)))
+    assert {one["epoch"] for one in moved} == {1}
+    filed = [event.payload["digest"] for event in deployment.ledger.events() if event.kind == "card_filed"]
+    assert len(filed) == 2 == len(set(filed)), "of the verdict, and of the promotion"
+
+
+def test_a_card_tells_that_today_s_spec_says_otherwise_than_that_of_the_training(copy_of, approved, tmp_path):
+    deployment = copy_of(approved)
+    problem = {**SMALL["problem"], "intended_use": "anything at all"}
+    make_home(deployment.settings.home, **{**SMALL, "candidates": WEAK, "problem": problem})
+    deployment = deployment_in(deployment.settings.var.parent)
+    address = promote_challenger(deployment, MODEL, 1)["card"].replace(".html", ".md")
+    where = {"artifact_uri": address, "tracking_uri": deployment.registry.tracking_uri, "dst_path": str(tmp_path)}
+    card = Path(mlflow.artifacts.download_artifacts(**where)).read_text().replace("\\", "")
+    assert "changed in: problem" in card and "anything at all" not in card and "standby crews" in card
+
+
+# The version that a rollback leads to
+
+
+def test_a_rollback_to_a_version_that_can_not_serve_moves_nothing_and_names_the_way_out(copy_of, succeeded):
+    deployment = copy_of(succeeded)
+    before = [event.hash for event in deployment.ledger.events()]
+    flip_a_bit(deployment, MODEL, 1)
+    for named in (None, 1):
+        with pytest.raises(ModelFileError, match="version 1 can't come back: .* not those that were registered") as why:
+            rollback_champion(deployment, MODEL, **{**BACK, "to_version": named})
+        assert "to_version" in str(why.value)
+    assert [event.hash for event in deployment.ledger.events()] == before
+    assert deployment.registry.alias_version(MODEL, "champion") == 2
+
+
+def test_a_rollback_while_mlflow_is_down_takes_the_files_that_were_fetched_before(copy_of, succeeded, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    deployment = copy_of(succeeded)
+    cache = models_cache(deployment)
+    shutil.rmtree(cache, ignore_errors=True)
+    with pytest.raises(RegistryError):
+        rollback_champion(without_mlflow(deployment), MODEL, **BACK)
+    assert deployment.ledger.champion(MODEL).version == 2, "nobody knows whether version 1 can serve"
+    load_version(deployment, MODEL, 1)
+    assert rollback_champion(without_mlflow(deployment), MODEL, **BACK) == {"champion": 1, "epoch": 3}
+    deployment = deployment_in(deployment.settings.var.parent)
+    assert deployment.registry.alias_version(MODEL, "champion") == 2
+    keep_house(deployment)
+    assert deployment.registry.alias_version(MODEL, "champion") == 1
+
+
+def test_a_rollback_to_a_version_whose_snapshot_was_erased_asks_its_files_only(copy_of, succeeded):
+    deployment = copy_of(succeeded)
+    shutil.rmtree(
+        deployment.settings.var / "lake" / "snapshots" / MODEL / deployment.ledger.challenger(MODEL, 1).snapshot
+    )
+    assert rollback_champion(deployment, MODEL, **BACK)["champion"] == 1
 
 
 # Broken glass
@@ -326,7 +408,7 @@ def test_c8_of_two_that_were_approved_one_is_promoted_and_the_other_is_judged_ag
     (won,) = [version for version, error in zip((1, 2), errors, strict=True) if error is None]
     assert deployment.ledger.champion(MODEL).version == won == deployment.registry.alias_version(MODEL, "champion")
     due = {one.conf["version"]: one.key for one in list_due(deployment) if one.dag_id == f"{MODEL}.promote"}
-    assert due == {version: f"promote__v{version}__epoch1" for version in (1, 2, 3) if version != won}
+    assert due == {version: f"promote__v{version}__epoch1" for version in (1, 2, 3) if version > won}
 
 
 def test_text_from_outside_can_not_make_lines_or_turn_the_reading():

@@ -22,8 +22,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from ratchet.errors import ModelFileError, ParameterError, RegistryError, UnknownNameError
-from ratchet.model_files import load_model
+from ratchet.model_files import load_model, model_digest
 from ratchet.registry import Registry
+from ratchet.registry.versions import _put
 
 KEY, IDENTITY = "a" * 64, "b" * 64
 
@@ -189,6 +190,21 @@ def test_s1_a_forged_version_of_our_identity_is_not_taken(on_sqlite, name, fitte
     assert register(on_sqlite, name, ours) == 3
 
 
+@pytest.mark.parametrize("content", ["flavors: " + "[" * 100_000, "a: &a [x]\nflavors: {sklearn: {code: *a}}"])
+def test_s1_s2_a_hostile_file_in_a_version_of_a_stranger_stops_no_registration_of_ours(
+    on_sqlite, name, fitted, content, tmp_path
+):
+    ours, client = log(on_sqlite, name, fitted), mlflow.MlflowClient(on_sqlite.tracking_uri)
+    theirs = log(on_sqlite, name, fitted, "f" * 64)
+    (artifact(on_sqlite, theirs.run_id) / "MLmodel").write_text(content)
+    client.create_registered_model(name)
+    made_like(client, name, theirs, ours.model_digest)
+    assert register(on_sqlite, name, ours) == 2
+    assert load_model(on_sqlite.download(name, 2, tmp_path), ours.model_digest)
+    with pytest.raises(ModelFileError, match="not those that were registered"):
+        load_model(on_sqlite.download(name, 1, tmp_path), ours.model_digest)
+
+
 def artifact(registry: Registry, run_id: str) -> Path:
     client = mlflow.MlflowClient(registry.tracking_uri)
     model_id = client.get_run(run_id).data.tags["ratchet.model_id"]
@@ -218,6 +234,27 @@ def test_s1_a_cached_download_that_was_changed_is_replaced(on_sqlite, name, fitt
     folder = on_sqlite.download(name, register(on_sqlite, name, logged), tmp_path)
     (folder / "model.skops").write_bytes(b"something else")
     assert load_model(on_sqlite.download(name, 1, tmp_path), logged.model_digest)
+
+
+@pytest.mark.parametrize("before", ["nothing", "a broken one"])
+def test_downloads_of_one_model_at_once_never_take_a_whole_one_away(tmp_path, before):
+    for n in range(20):
+        cache = tmp_path / str(n)
+        parts = [fetched(cache / f"part {one}") for one in range(4)]
+        target = cache / model_digest(parts[0])
+        if before == "a broken one":
+            target.mkdir()
+            (target / "MLmodel").write_text("half of it")
+        with ThreadPoolExecutor(len(parts)) as pool:
+            seen = list(pool.map(lambda part, to=target: [model_digest(_put(part, to)) for _ in range(5)], parts))
+        assert seen == [[target.name] * 5] * len(parts)
+
+
+def fetched(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "MLmodel").write_text("a model")
+    (folder / "model.skops").write_bytes(b"of some bytes")
+    return folder
 
 
 def test_k2_no_version_without_its_artifact(on_sqlite, name, fitted):

@@ -13,12 +13,15 @@ from faulty_proxy import FaultyProxy
 from mlflow_server import mlflow_server
 from sklearn.dummy import DummyClassifier
 from small_loop import deployment_in
-from training_story import MODEL, prepare, train
+from training_story import AS_OF, MODEL, _work_on, prepare, train
 
 from ratchet.deployment import Deployment
 from ratchet.errors import RegistryError
 from ratchet.model_files import load_model
 from ratchet.registry import LoggedRun, Registry
+from ratchet.registry.runs import DIGEST
+from ratchet.workflow import training
+from ratchet.workflow.dispatch import ATTEMPTS, give_up, keep_house, list_due
 
 KEY, IDENTITY = "a" * 64, "b" * 64
 MOST_TRIES = 3  # of one request: MLflow's client repeats it twice
@@ -158,3 +161,49 @@ def test_x1_a_training_that_mlflow_fails_puts_nothing_forward_and_ends_well_when
     version = train(Deployment(settings))
     assert [one.version for one in deployment.ledger.challengers(MODEL)] == [*(one.version for one in known), version]
     assert deployment.ledger.champion(MODEL) == champion
+
+
+def test_x1_no_run_is_started_while_mlflow_is_away(prepared, server, proxy, tmp_path):
+    shutil.copytree(prepared.settings.var.parent, tmp_path / "world")
+    deployment = Deployment(replace(deployment_in(tmp_path / "world").settings, mlflow_tracking_uri=proxy.endpoint))
+    training.request_retrain(deployment, MODEL, as_of=AS_OF, reason="a story", source="cron", actor="trainer")
+    proxy.fail(503)
+    unreached = keep_house(deployment)
+    assert unreached == {MODEL} and not list_due(deployment, unreached)
+    proxy.mend()
+    unreached = keep_house(deployment)
+    assert not unreached and "train_evaluate" in list_due(deployment, unreached)[0].dag_id
+
+
+@pytest.mark.parametrize("cleared", ["the run", "its last task"])
+def test_x1_a_registration_that_every_run_failed_at_is_completed_later_with_nothing_fitted_or_made_twice(
+    cleared, prepared, server, proxy, tmp_path, monkeypatch
+):
+    """MLflow is away for longer than all attempts of all runs that dispatch starts: the batch is given up. Its last run
+    is cleared when MLflow is back."""
+    shutil.copytree(prepared.settings.var.parent, tmp_path / "world")
+    settings = replace(deployment_in(tmp_path / "world").settings, mlflow_tracking_uri=proxy.endpoint)
+    deployment, asked = Deployment(settings), {"reason": "a story", "source": "cron", "actor": "trainer"}
+    known = {one.version for one in deployment.ledger.challengers(MODEL)}
+    monkeypatch.setenv("RATCHET_FAILPOINT_LOG", str(tmp_path / "passed"))
+    batch = training.request_retrain(deployment, MODEL, as_of=AS_OF, **asked)["batch"]
+    proxy.fail(503, CREATES[-1])
+    for attempt in range(1, ATTEMPTS + 1):
+        (due,) = [one for one in list_due(deployment) if one.conf.get("batch") == batch]
+        with pytest.raises(RegistryError):
+            _work_on(deployment, deployment.ledger.batch(batch), due.run_id(attempt))
+    give_up(deployment, due)
+    assert deployment.ledger.batch(batch).status == "failed"
+    proxy.mend()
+    failed = deployment.ledger.batch(batch)
+    if cleared == "the run":
+        _work_on(deployment, failed, due.run_id(ATTEMPTS))
+    else:
+        training.put_forward_challenger(deployment, MODEL, batch, failed.snapshot)
+    done = deployment.ledger.batch(batch)
+    (made,) = [one for one in deployment.ledger.challengers(MODEL) if one.version not in known]
+    assert (done.status, done.challenger_version) == ("done", made.version)
+    tagged = deployment.registry._tagged(MODEL, DIGEST, made.model_digest)
+    assert [int(one.version) for one in tagged] == [made.version]
+    assert (tmp_path / "passed").read_text().split().count("training.before_log") == 2, "a candidate each, once"
+    assert training.request_retrain(deployment, MODEL, as_of=AS_OF, **asked)["status"] == "merged"

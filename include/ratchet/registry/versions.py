@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -129,17 +131,19 @@ class Versions(Client):
             raise
 
     def _check_files(self, source: str, digest: str, whose: str) -> None:
-        """Reads the files again: they are those of that digest, and `load_model` would take them."""
+        """Reads the files again: they are those of that digest, and `load_model` would take them. A stranger's are not
+        parsed: anybody may register what they like."""
         with tempfile.TemporaryDirectory() as folder:
-            seen = check_model(self._fetch(source, Path(folder)))
-        if seen != digest:
-            raise ModelFileError(
-                "model files that are not those that were saved",
-                seen=seen,
-                expected=digest,
-                where=whose,
-                hint="find out who changed them, and train again",
-            )
+            files = self._fetch(source, Path(folder))
+            if (seen := model_digest(files)) != digest:
+                raise ModelFileError(
+                    "model files that are not those that were saved",
+                    seen=seen,
+                    expected=digest,
+                    where=whose,
+                    hint="find out who changed them, and train again",
+                )
+            check_model(files)
 
     def _fetch(self, source: str, folder: Path) -> Path:
         """Download a logged model to `folder`/<digest>, whole or not at all."""
@@ -164,14 +168,23 @@ class Versions(Client):
 
 
 def _put(files: Path, target: Path) -> Path:
-    """Move `files` to `target`, a folder named by their digest. What lies there already stays if it is whole."""
-    with suppress(ModelFileError):
-        if target.exists() and model_digest(target) == target.name:
-            return target
-    shutil.rmtree(target, ignore_errors=True)
-    try:
+    """Move `files` to `target`, a folder named by their digest, one process at a time: what lies there whole stays, as
+    others may be reading it."""
+    with _locked(target.parent):
+        with suppress(ModelFileError):
+            if target.exists() and model_digest(target) == target.name:
+                return target
+        shutil.rmtree(target, ignore_errors=True)
         files.rename(target)
-    except OSError:  # somebody else put the same files there meanwhile
-        if not target.exists():
-            raise
     return target
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """A lock of the folder itself, on this machine, let go of when the process ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
-from ratchet.errors import EmptyWindowError, NotStoredError
+from ratchet.errors import EmptyWindowError, NotStoredError, ParameterError
 from ratchet.ledger import Challenger
 from ratchet.specs import ModelSpec
+from ratchet.windows import in_order
+from ratchet.workflow.record import approval_of, gate_said, promotion_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +23,8 @@ log = logging.getLogger(__name__)
 
 def file_card(deployment: Deployment, spec: ModelSpec, version: int, rows: pd.DataFrame | None = None) -> str:
     """Make the version's card from the record and file it as an MLflow artifact, in HTML and Markdown, once for equal
-    content. Returns its address, which goes to the ledger too.
+    content. Returns its address, which goes to the ledger too. What the version is for, and how it is evaluated, is
+    that of the spec of its training; where today's says otherwise, the card tells.
 
     `rows`: labelled rows of its judge window, on which it is evaluated first, once a verdict; the evaluation is kept in
     the lake's storage, and used by the next card. None: the one kept, if there is one. Raises RegistryError.
@@ -30,19 +33,20 @@ def file_card(deployment: Deployment, spec: ModelSpec, version: int, rows: pd.Da
     from ratchet.snapshot import load_snapshot
 
     challenger = deployment.ledger.challenger(spec.name, version)
+    made = ModelSpec.model_validate(challenger.manifest["spec"]) if "spec" in challenger.manifest else spec
     if rows is not None and len(rows):
-        _keep_evaluation(deployment, spec, challenger, rows)
+        _keep_evaluation(deployment, made, challenger, rows)
     judged = _kept_evaluation(deployment, challenger)
     manifest = load_snapshot(deployment.lake.storage, spec.name, challenger.snapshot).manifest
-    in_order = dict(sorted(manifest["windows"].items(), key=lambda window: window[1]))
     facts = card_facts(
-        spec,
-        {**manifest, "windows": in_order},
+        made,
+        {**manifest, "windows": in_order(manifest["windows"])},
         version=version,
         digests=_digests(challenger),
         candidate=_candidate(challenger),
-        gate=_gate(deployment, challenger),
+        gate=gate_said(deployment.ledger.verdict(spec.name, version)),
         approval=_approval(deployment, challenger),
+        today=spec,
     )
     html, markdown = model_card(facts, {"judge": judged} if judged else {})
     key = digest_of([facts, judged])
@@ -81,15 +85,15 @@ def _keep_evaluation(deployment: Deployment, spec: ModelSpec, challenger: Challe
     """Once a verdict: an evaluation of equal rows differs in the times that it measured."""
     from ratchet.evaluation import evaluate
     from ratchet.model_files import model_bytes
-    from ratchet.workflow.promotion import load_version, version_folder
+    from ratchet.workflow.versions import open_model, version_folder
 
     if _kept_evaluation(deployment, challenger) is not None:
         return
-    estimator, threshold = load_version(deployment, spec.name, challenger.version), challenger.metrics.get("threshold")
-    size = model_bytes(version_folder(deployment, spec.name, challenger.version))
+    folder = version_folder(deployment, spec.name, challenger.version)
+    estimator, threshold = open_model(deployment, folder, challenger.model_digest), challenger.metrics.get("threshold")
     try:
-        found = evaluate(estimator, rows, spec, threshold, model_bytes=size)
-    except EmptyWindowError as error:  # the verdict says why; the card says that it was not evaluated
+        found = evaluate(estimator, rows, spec, threshold, model_bytes=model_bytes(folder))
+    except (EmptyWindowError, ParameterError) as error:  # the verdict says why; the card says that it was not evaluated
         log.warning("version %s of %s is not evaluated: %s", challenger.version, spec.name, error)
         return
     deployment.lake.storage.write(_key(deployment, challenger), json.dumps(found.as_record()).encode())
@@ -114,19 +118,12 @@ def _digests(challenger: Challenger) -> dict[str, str]:
     return {name: digest for name, digest in known.items() if digest}
 
 
-def _gate(deployment: Deployment, challenger: Challenger) -> dict | None:
-    verdict = deployment.ledger.verdict(challenger.model, challenger.version)
-    return verdict and {"verdict": verdict.verdict, "digest": verdict.digest, "checks": verdict.checks}
-
-
 def _approval(deployment: Deployment, challenger: Challenger) -> dict | None:
-    """Of the newest move that made it champion; None where nobody has approved it."""
-    moves = [one for one in deployment.ledger.champion_history(challenger.model) if one.version == challenger.version]
-    promoted = [one for one in moves if one.how != "rollback"]
-    if not promoted:
+    """Of its newest promotion; None where nobody has approved it."""
+    move = promotion_of(deployment, challenger.model, challenger.version)
+    if move is None:
         return None
-    move = promoted[-1]
-    approval = deployment.ledger.approval(challenger.model, challenger.version, move.verdict_digest)
+    approval = approval_of(deployment, move)
     return {
         "by": approval.responded_by,
         "at": f"{approval.responded_at:%Y-%m-%d %H:%M} UTC",

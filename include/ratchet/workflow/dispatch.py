@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -42,10 +42,11 @@ class Due:
         return f"{self.key}__{attempt}"
 
 
-def list_due(deployment: Deployment) -> list[Due]:
+def list_due(deployment: Deployment, without: Collection[str] = ()) -> list[Due]:
     """Every run that the ledger says should exist and may not: trainings, judgements, scorings, and drift checks to be
-    made again."""
-    return [item for spec in deployment.models.good.values() for item in _of_model(deployment, spec)]
+    made again; none of the models in `without`."""
+    specs = [spec for name, spec in deployment.models.good.items() if name not in without]
+    return [item for spec in specs for item in _of_model(deployment, spec)]
 
 
 def _of_model(deployment: Deployment, spec: ModelSpec) -> list[Due]:
@@ -129,21 +130,27 @@ def give_up(deployment: Deployment, item: Due) -> None:
         deployment.ledger.finish_batch(batch, "failed")
 
 
-def keep_house(deployment: Deployment) -> None:
+def keep_house(deployment: Deployment) -> set[str]:
     """What each sweep sets right: questions past their time expire, MLflow's alias follows the ledger, and what
     corrections made stale is marked, with a retrain request where the spec asks for one. Neither an MLflow that is down
-    nor a request that can't be filed yet stops a sweep."""
+    nor a request that can't be filed yet stops a sweep.
+
+    Returns the models of which MLflow says nothing: a run of theirs would only use up one of its attempts.
+    """
+    unreached = set()
     mark_stale(deployment)
     for model, spec in deployment.models.good.items():
         deployment.ledger.expire_approvals(model, datetime.now(UTC))
         try:
             reconcile_alias(deployment, model)
         except RegistryError as error:
-            log.warning("the champion alias of %s is not reconciled: %s", model, error)
+            log.warning("no run of %s is started, its champion alias is not reconciled: %s", model, error)
+            unreached.add(model)
         try:
             ask_retrain_for_corrections(deployment, spec)
         except (EmptyWindowError, ParameterError) as error:
             log.warning("no retrain of %s for corrected outcomes: %s", model, error)
+    return unreached
 
 
 def _next_attempt(item: Due, state_of: Callable[[str, str], RunState]) -> int | None:

@@ -7,6 +7,7 @@ import json
 from ratchet.deployment import Deployment
 from ratchet.errors import UnknownNameError
 from ratchet.workflow.candidates import recorded_candidates
+from ratchet.workflow.versions import models_cache, open_model
 
 
 def evaluate_candidate(deployment: Deployment, model: str, snapshot_digest: str, candidate: str) -> dict:
@@ -16,7 +17,7 @@ def evaluate_candidate(deployment: Deployment, model: str, snapshot_digest: str,
     Returns {candidate, run_id, url}. Raises UnknownNameError for one that was not trained.
     """
     from ratchet.evaluation import evaluate
-    from ratchet.model_files import load_model, model_bytes
+    from ratchet.model_files import model_bytes
     from ratchet.snapshot import load_snapshot
 
     spec, registry = deployment.model(model), deployment.registry
@@ -26,8 +27,8 @@ def evaluate_candidate(deployment: Deployment, model: str, snapshot_digest: str,
     url = registry.run_url(known.run_id)
     if registry.has_evaluation(known.run_id):
         return {"candidate": candidate, "run_id": known.run_id, "url": url}
-    folder = registry.download_run(known.run_id, deployment.settings.var / "cache" / "models")
-    estimator = load_model(folder, known.model_digest, deployment.settings.other_model_versions)
+    folder = registry.download_run(known.run_id, models_cache(deployment))
+    estimator = open_model(deployment, folder, known.model_digest)
     frame = load_snapshot(deployment.lake.storage, model, snapshot_digest).frame
     rows, threshold = frame[frame["window"] == "validate"], known.metrics.get("threshold")
     found = evaluate(estimator, rows, spec, threshold, model_bytes=model_bytes(folder))

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from pathlib import Path
 
 from ratchet.deployment import Deployment
-from ratchet.errors import ConflictError, ModelFileError, ParameterError, RegistryError, UnknownNameError
+from ratchet.errors import (
+    ConflictError,
+    ModelFileError,
+    OtherLibrariesError,
+    ParameterError,
+    RegistryError,
+    UnknownNameError,
+)
 from ratchet.failpoints import failpoint
-from ratchet.ledger import Challenger
+from ratchet.ledger import Challenger, Champion
 from ratchet.workflow.approval import basis_of
+from ratchet.workflow.versions import load_checked, load_to_return, standing
 
 log = logging.getLogger(__name__)
 
@@ -88,32 +95,13 @@ def promote_challenger(deployment: Deployment, model: str, version: int, *, glas
 
 
 def smoke_test(deployment: Deployment, challenger: Challenger) -> None:
-    """Load the version as scoring does, and compare its scores of the rows on which it was chosen with those recorded
-    at its training. One that differs is rejected, on record: raises ModelFileError, and whatever the loader raises."""
-    from ratchet.proof import Proof, compare, prove
-    from ratchet.snapshot import load_snapshot
-    from ratchet.specs import ModelSpec
-
-    model, version = challenger.model, challenger.version
+    """Load the version as scoring does, and compare its scores with those recorded (see `load_checked`). One that
+    differs is rejected, on record: raises ModelFileError. What is not its fault (MLflow, the libraries of this
+    environment) is raised, and rejects nothing."""
     try:
-        if "proof" not in challenger.manifest:
-            raise ModelFileError(
-                f"{model} version {version} has no recorded scores to compare with", hint="train a new one"
-            )
-        frame = load_snapshot(deployment.lake.storage, model, challenger.snapshot).frame
-        estimator = load_version(deployment, model, version)
-        rows, made = frame[frame["window"] == "validate"], challenger.manifest
-        spec = ModelSpec.model_validate(made["spec"])  # that of its training: today's may ask other features
-        seen = compare(Proof(**made["proof"]), prove(estimator, rows, spec, made["threads"]))
-        if not seen.proven:
-            raise ModelFileError(
-                f"{model} version {version} does not say what it said when it was trained",
-                seen=f"scores that differ by up to {seen.difference:.3g}",
-                expected="equal scores, or within 1e-9 on another machine",
-                hint="it is rejected: find out who changed it, and train a new one",
-            )
+        load_checked(deployment, challenger)
     except ModelFileError as error:
-        deployment.ledger.reject_smoked(model, version, error.what)
+        deployment.ledger.reject_smoked(challenger.model, challenger.version, error.what)
         raise
 
 
@@ -127,11 +115,14 @@ def rollback_champion(
     run_id: str,
     asked_at: datetime | None = None,
 ) -> dict:
-    """Move the champion pointer back to a version that once was champion (the one before, by default).
+    """Move the champion pointer back to a version that once was champion (the one before, by default), if it can be
+    loaded and says what it said at its training (see `load_to_return`).
 
-    Once per `run_id`: a retry of the same run finds its own move and makes no other. Raises UnknownNameError,
-    ApprovalError for a version that never was champion, ConflictError when the champion moves meanwhile, or, with no
-    version named, has moved since `asked_at`: whoever asked meant the champion that they saw.
+    Once per `run_id`: a retry of the same run finds its own move and makes no other. MLflow's alias follows at once, or
+    at the next sweep where MLflow is down. Raises UnknownNameError, ApprovalError for a version that never was
+    champion, ModelFileError or OtherLibrariesError for one that can't serve, RegistryError where nobody can tell,
+    ConflictError when the champion moves meanwhile, or, with no version named, has moved since `asked_at`: whoever
+    asked meant the champion that they saw. Nothing has moved then.
     """
     if not reason.strip():
         raise ParameterError(f"a rollback of {model} without a reason", hint="say why, for the record")
@@ -147,11 +138,35 @@ def rollback_champion(
             expected=f"no move since {asked_at:%H:%M:%S} UTC",
             hint="look at the champion of now, and name the version to go back to",
         )
+    if not done:
+        _check_can_return(deployment, history, to_version)
     moved = done or ledger.rollback(
         model, to_version=to_version, actor=actor, reason=reason, expected_epoch=was.epoch if was else 0
     )
-    reconcile_alias(deployment, model)
+    try:
+        reconcile_alias(deployment, model)
+    except RegistryError as error:
+        log.warning("version %s of %s is champion again; its alias follows later: %s", moved.version, model, error)
     return {"champion": moved.version, "epoch": moved.epoch}
+
+
+def _check_can_return(deployment: Deployment, history: list[Champion], to_version: int | None) -> None:
+    """Of the version that a rollback leads to. What the ledger refuses by itself is left to it."""
+    stood, known = standing(history), {move.version for move in history}
+    target = to_version if to_version is not None else stood[-2] if len(stood) > 1 else None
+    if target not in known or target == history[-1].version:
+        return
+    try:
+        load_to_return(deployment, deployment.ledger.challenger(history[-1].model, target))
+    except (ModelFileError, OtherLibrariesError, UnknownNameError) as error:
+        others = sorted(known - {target, history[-1].version})
+        raise type(error)(
+            f"version {target} can't come back: {error.what}",
+            seen=error.seen,
+            expected=error.expected,
+            where=error.where,
+            hint=f"name another in to_version ({others or 'there is none'}), or promote another; {error.hint}",
+        ) from error
 
 
 def reconcile_alias(deployment: Deployment, model: str) -> None:
@@ -176,20 +191,13 @@ def reconcile_alias(deployment: Deployment, model: str) -> None:
             return
 
 
-def load_version(deployment: Deployment, model: str, version: int):
-    """The estimator of a registered version, by the one safe loader and the digest that the ledger holds."""
-    from ratchet.model_files import load_model
-
-    challenger = deployment.ledger.challenger(model, version)
-    folder = version_folder(deployment, model, version)
-    return load_model(folder, challenger.model_digest, deployment.settings.other_model_versions)
-
-
-def version_folder(deployment: Deployment, model: str, version: int) -> Path:
-    """Where the files of a version lie, fetched from the registry; what they are worth, `load_version` says."""
-    return deployment.registry.download(model, version, deployment.settings.var / "cache" / "models")
-
-
 def _facts(of) -> dict:
     """What the gate knows of a version; the verdict's digest covers it, and so the very files that are approved."""
-    return {"version": of.version, "as_of": of.as_of, "windows": of.windows, "model_digest": of.model_digest}
+    made = of.manifest.get("proof", {})
+    return {
+        "version": of.version,
+        "as_of": of.as_of,
+        "windows": of.windows,
+        "model_digest": of.model_digest,
+        "proof": {name: made[name] for name in ("content", "scores_digest") if name in made},
+    }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from ratchet.days import check_day, shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
-from ratchet.errors import UnknownNameError
+from ratchet.errors import HeldDayError, UnknownNameError
+from ratchet.ledger import Champion
 from ratchet.specs import Input, ModelSpec
+
+log = logging.getLogger(__name__)
 
 
 def score_partitions(deployment: Deployment, model: str, days: list[str]) -> dict:
@@ -16,11 +20,9 @@ def score_partitions(deployment: Deployment, model: str, days: list[str]) -> dic
 
     A day whose inputs and champion are those of its last scoring is left as it is. Raises UnknownNameError when there
     is no champion, or when a day has no published partition of the scored dataset; FirstScoringError when a new
-    champion's first day can't be right: it has been rolled back then (see ratchet.workflow.probation). Returns
-    {version, scored, unchanged, rows}.
+    champion's first day can't be right: it has been rolled back then (see ratchet.workflow.probation); HeldDayError,
+    after the other days, for one whose data is to blame. Returns {version, scored, unchanged, rows}.
     """
-    from ratchet.score import score_days
-    from ratchet.workflow.probation import Probation
     from ratchet.workflow.promotion import reconcile_alias
 
     spec, ledger = deployment.model(model), deployment.ledger
@@ -45,25 +47,48 @@ def score_partitions(deployment: Deployment, model: str, days: list[str]) -> dic
         for day, digest in digests.items()
         if not (day in done and done[day].inputs_digest == digest and done[day].version == champion.version)
     }
-    rows = 0
-    if todo:
-        probation = Probation(deployment, spec, champion)
-        estimator = probation.load()
-        specs, published = deployment.datasets.good, deployment.published
-        how = {"read_at": read_at, "score": probation.score}
-        for scored in score_days(spec, specs, published, estimator, champion, todo, **how):
-            ledger.record_scored(
-                model,
-                scored.day,
-                todo[scored.day],
-                champion.version,
-                scored.rows,
-                scored.table_version,
-                used[scored.day],
-            )
-            probation.passed(scored.day, scored.rows)
-            rows += scored.rows
+    rows = _score(deployment, spec, champion, todo, used, read_at) if todo else 0
     return {"version": champion.version, "scored": sorted(todo), "unchanged": len(digests) - len(todo), "rows": rows}
+
+
+def _score(
+    deployment: Deployment,
+    spec: ModelSpec,
+    champion: Champion,
+    todo: dict[str, str],
+    used: dict[str, dict[str, dict[str, list]]],
+    read_at: int,
+) -> int:
+    """Score the days of `todo` ({day: inputs digest}), publish and record each. Returns how many rows that were. A day
+    held back on probation does not stop the others: it is raised when they are done."""
+    from ratchet.score import score_days
+    from ratchet.workflow.probation import Probation
+
+    probation = Probation(deployment, spec, champion)
+    who = (spec, deployment.datasets.good, deployment.published, probation.load(), champion)
+    rows, left, held = 0, dict(todo), []
+    while left:
+        try:
+            for scored in score_days(*who, dict(left), read_at=read_at, score=probation.score):
+                digest = left.pop(scored.day)
+                deployment.ledger.record_scored(
+                    spec.name,
+                    scored.day,
+                    digest,
+                    champion.version,
+                    scored.rows,
+                    scored.table_version,
+                    used[scored.day],
+                )
+                probation.passed(scored.day, scored.rows)
+                rows += scored.rows
+        except HeldDayError as error:
+            log.warning("%s", error)
+            held.append(error)
+            left.pop(min(left))  # they are scored in order
+    if held:
+        raise held[0]
+    return rows
 
 
 def due_days(deployment: Deployment, spec: ModelSpec) -> list[str]:

@@ -150,6 +150,9 @@ def put_forward_challenger(deployment: Deployment, model: str, batch_id: str, sn
             expected=f"{model}, snapshot {snapshot_digest}",
             hint="take batch and snapshot from the ledger: the training run that took the snapshot",
         )
+    if batch.status == "failed":  # given up, and this task alone was cleared in Airflow
+        ledger.start_batch(batch_id, batch.run_id, model)
+        ledger.set_batch_snapshot(batch_id, batch.run_id, snapshot_digest)
     candidates = recorded_candidates(deployment, spec, snapshot_digest)
     metrics = {name: candidate.metrics for name, candidate in candidates.items()}
     best = candidates[choose_best(metrics, spec.problem.success.metric)]

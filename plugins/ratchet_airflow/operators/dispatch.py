@@ -27,8 +27,8 @@ class ListDueOperator(BaseOperator):
                 return "none"
             return "failed" if ti.get_dr_count(dag_id, **which, states=["failed"]) else "success"
 
-        keep_house(deployment)
-        start, given_up = runs_to_start(lambda: list_due(deployment), state_of)
+        unreached = keep_house(deployment)
+        start, given_up = runs_to_start(lambda: list_due(deployment, unreached), state_of)
         for item in given_up:
             self.log.error("given up after every attempt failed: %s %s", item.dag_id, item.key)
             give_up(deployment, item)

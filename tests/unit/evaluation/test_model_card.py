@@ -156,6 +156,25 @@ def test_hostile_text_anywhere_is_shown_as_text(facts, record):
         assert "<script" not in markdown.replace("\\<", "") and "](javascript" not in markdown.replace("\\]", "")
 
 
+def test_text_that_turns_the_reading_or_hides_is_shown_without_that(facts, record):
+    sly = "ok\u202egnp.exe\u200b\u2066x\u2069\ufeff\x1b[31m"
+    told = {**facts, "owner": sly, "approval": {**APPROVAL, "by": sly}, "left_out": {sly: 1}}
+    tables = {"slices": [{"column": sly, "group": sly, "rows": 3, "note": "n"}]}
+    for text in model_card(told, {sly: without_pictures(record, **tables)}):
+        assert all(c.isprintable() or c == "\n" for c in text)
+        assert text.replace("\\", "").count("ok gnp.exe x [31m") >= 6
+
+
+def test_a_card_speaks_of_the_spec_of_its_training_and_says_where_today_s_differs(spec_of, facts, record):
+    made = spec_of()
+    today = made.model_copy(update={"problem": made.problem.model_copy(update={"intended_use": "anything at all"})})
+    how = {"version": 7, "digests": {}, "candidate": {}}
+    assert card_facts(made, MANIFEST, **how, today=spec_of())["changed_since"] == facts["changed_since"] == []
+    for text in model_card(card_facts(made, MANIFEST, **how, today=today), {}):
+        assert "anything at all" not in text and made.problem.intended_use in text
+        assert "the spec has changed in: problem" in text.replace("\\", "")
+
+
 def test_tables_stay_tables_in_markdown(facts, record):
     """A cell with a pipe or a line break opens no other cell."""
     tables = {"slices": [{"column": "a|b\n|c|", "group": "x\\|y", "rows": 3, "note": "too few"}]}

@@ -16,8 +16,9 @@ from ratchet.errors import (
 )
 from ratchet.failpoints import failpoint
 from ratchet.ledger import Challenger, Champion
+from ratchet.ledger.conditions import standing_of
 from ratchet.workflow.approval import basis_of
-from ratchet.workflow.versions import load_checked, load_to_return, standing
+from ratchet.workflow.versions import load_checked, load_to_return
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ def rollback_champion(
 
 def _check_can_return(deployment: Deployment, history: list[Champion], to_version: int | None) -> None:
     """Of the version that a rollback leads to. What the ledger refuses by itself is left to it."""
-    stood, known = standing(history), {move.version for move in history}
+    stood, known = standing_of(history), {move.version for move in history}
     target = to_version if to_version is not None else stood[-2] if len(stood) > 1 else None
     if target not in known or target == history[-1].version:
         return

@@ -117,6 +117,7 @@ CASES = (
     Case("worse by 0.02", _off_by(-0.02), at_most=0.01),
     Case("worse by 0.05 on a slice of 2,000, equal elsewhere", _worse_on_the_island, at_most=0.01),
     Case("worse by 0.05 on a slice of 2,000, better by 0.05 elsewhere", _better_but_worse_on_the_island, at_most=0.01),
+    Case("worse by 0.05 on a slice of 2,000, no more is promised", _worse_on_the_island, worlds=tuple(IN_A_ROW)),
     Case("better, but unfair to one group", _better_but_unfair, at_most=0.01),
     Case("better, but its probabilities are too high", _better_but_boastful, at_most=0.01),
     Case("better, but slow", _better_but_slow, at_most=0.01),

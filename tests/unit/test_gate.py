@@ -13,7 +13,7 @@ from ratchet.gate.fairness import opportunity_advantage, parity_advantage
 from ratchet.gate.quality import quality_checks
 from ratchet.ledger.challengers import MEASURED
 from ratchet.specs import ModelSpec, load_model_specs
-from ratchet.statistics import Jackknifed, combined, estimate
+from ratchet.statistics import Jackknifed, estimate
 
 SHIPPED = load_model_specs(Path(__file__).parents[2] / "include" / "models").good["flight_delay"]
 SECONDS = {"challenger": [0.10, 0.11, 0.10, 0.12, 0.10], "champion": [0.10, 0.10, 0.11, 0.10, 0.10]}
@@ -452,7 +452,7 @@ def test_reject_what_acts_on_one_group_alone():
     assert verdict.verdict == "REJECT" and failed(verdict) == ["fairness.site.parity", "fairness.site.opportunity"]
 
 
-def test_fairness_is_that_of_fairlearn_where_groups_stand_apart():
+def test_fairness_is_that_of_fairlearn():
     from fairlearn.metrics import demographic_parity_ratio, equal_opportunity_difference
 
     rows = judged_rows(seed=3)
@@ -463,9 +463,9 @@ def test_fairness_is_that_of_fairlearn_where_groups_stand_apart():
     parity = {who: demographic_parity_ratio(rows["label"], acted, **groups) for who, acted in said.items()}
     gap = {who: equal_opportunity_difference(rows["label"], acted, **groups) for who, acted in said.items()}
     assert parity["challenger"] < 0.5
-    lost = pytest.approx(parity["challenger"] - parity["champion"], abs=0.01)
+    lost = pytest.approx(parity["challenger"] - parity["champion"])
     assert check(verdict, "fairness.site.parity")["value"] == lost
-    gained = pytest.approx(gap["champion"] - gap["challenger"], abs=0.01)
+    gained = pytest.approx(gap["champion"] - gap["challenger"])
     assert check(verdict, "fairness.site.opportunity")["value"] == gained
 
 
@@ -479,22 +479,19 @@ def shares_of_groups(acted, rows):
     ]
 
 
-def test_equal_models_are_not_found_unfair_for_the_many_groups_that_they_are_compared_on():
+def test_equal_models_are_not_surely_unfair_for_the_many_groups_that_they_are_compared_on():
     """20 groups of 1,000 rows on 28 days. Both models are fair; the challenger acts on a seventh of the rows on which
     the champion acts: so the lowest and the highest of its shares lie further apart by chance."""
     rng, trials, alpha, margin = np.random.default_rng(0), 300, 0.05, 0.1
-    seen = {"naive": [], "ours": [], "gap": []}
+    seen, unsure = [], []
     for _ in range(trials):
         likely = ndtr(-0.25 + 0.3 * rng.normal(size=(28, 1)) + 0.15 * rng.normal(size=(28, 20)))
         acted = rng.binomial(36, likely)
         champion, challenger = (shares_of_groups(of, 36) for of in (acted, rng.binomial(acted, 0.15)))
-        naive = [combined(lambda *of: np.min(of, axis=0) / np.max(of, axis=0), *of) for of in (challenger, champion)]
-        seen["naive"].append(estimate(naive[0].minus(naive[1]), 2 * alpha))
-        seen["ours"].append(estimate(parity_advantage(challenger, champion), 2 * alpha))
-        seen["gap"].append(estimate(opportunity_advantage(challenger, champion), 2 * alpha))
-    harmful = {name: sum(of.high < -margin for of in found) / trials for name, found in seen.items()}
-    assert harmful["ours"] <= alpha and harmful["gap"] <= alpha < 2 * alpha < harmful["naive"]
-    assert abs(np.mean([of.value for of in seen["ours"]])) < 0.03 < 0.15 < -np.mean([of.value for of in seen["naive"]])
+        advantage, explained = parity_advantage(challenger, champion)
+        seen.append(estimate(advantage, 2 * alpha).high)
+        unsure.append(explained)
+    assert np.mean(np.add(seen, unsure) < -margin) <= alpha < 2 * alpha < np.mean(np.array(seen) < -margin)
 
 
 def test_a_group_that_is_treated_worse_is_found_among_many():
@@ -503,8 +500,8 @@ def test_a_group_that_is_treated_worse_is_found_among_many():
     worse = np.where(np.arange(20) == 3, rng.binomial(acted, 0.5), acted)
     champion, challenger = shares_of_groups(acted, 360), shares_of_groups(worse, 360)
     for of, lost in ((parity_advantage, 0.5), (opportunity_advantage, 0.15)):
-        assert of(challenger, champion).value == pytest.approx(-lost, rel=0.2)
-        assert of(champion, challenger).value == -of(challenger, champion).value
+        assert of(challenger, champion)[0].value == pytest.approx(-lost, rel=0.2)
+        assert of(champion, challenger)[0].value == -of(challenger, champion)[0].value
 
 
 def test_hold_when_fairness_can_not_be_told():
@@ -579,6 +576,23 @@ def test_a_regression_is_judged_by_its_error():
         assert failed(judged(rows.assign(label=label), spec)) == ["labels_usable"]
     rows.loc[4, "challenger_score"] = np.inf
     assert failed(judged(rows, spec)) == ["challenger_scores_usable"]
+
+
+def test_a_challenger_of_a_champion_whose_inputs_broke_is_no_leap():
+    rows, spec = of_regression(noise=0.8)
+    broken = judged(rows.assign(champion_score=50.0), spec)
+    assert broken.verdict == "PROMOTE", failed(broken)
+    assert "less than nothing" in check(broken, "plausible")["reason"]
+
+
+@pytest.mark.parametrize(
+    ("column", "verdict"), [("label", "HOLD"), ("champion_score", "HOLD"), ("challenger_score", "REJECT")]
+)
+def test_a_number_too_large_to_be_squared_has_a_verdict(column, verdict):
+    rows, spec = of_regression(noise=0.8)
+    rows.loc[7, column] = 1e200
+    seen = judged(rows, spec)
+    assert seen.verdict == verdict and len(seen.digest) == 64
 
 
 def of_classes(sharpness=2.0):

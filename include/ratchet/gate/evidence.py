@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from ratchet.specs import ModelSpec
 
 SUM_OF_PROBABILITIES = 1e-6  # may be off by so much
+LARGEST = 1e100  # of a label or a score
 
 
 def alpha_left(alpha: float, looks: int) -> float:
     """The alpha of this look, after `looks` earlier ones at overlapping windows: alpha / ((looks + 1)(looks + 2)).
 
-    Over all looks these sum to alpha, so that the chance of a single false promotion among them stays below it,
-    however the looks depend on each other (the union bound; a spending sequence as of Foster and Stine,
-    "Alpha-investing", JRSS B 70(2), 2008, section 3, and Lan and DeMets, Biometrika 70(3), 1983).
+    Over looks that all overlap one another these sum to alpha, so that the chance of a single false promotion among
+    them stays below it, however they depend on each other (the union bound; a spending sequence as of Foster and Stine,
+    "Alpha-investing", JRSS B 70(2), 2008, section 3, and Lan and DeMets, Biometrika 70(3), 1983). Where windows slide
+    on, early looks are forgotten and new days are new evidence: a year of weekly looks at 30 days spends 2.4 alpha.
     """
     return alpha / ((looks + 1) * (looks + 2))
 
@@ -78,7 +80,12 @@ def _known_labels(spec: ModelSpec, label: pd.Series) -> pd.Series:
         return label.isin([0, 1])
     if spec.task == "multiclass":
         return label.isin(spec.classes)
-    return pd.Series(np.isfinite(pd.to_numeric(label, errors="coerce").astype(float)), label.index)
+    return pd.Series(_sized(pd.to_numeric(label, errors="coerce").to_numpy(float, na_value=np.nan)), label.index)
+
+
+def _sized(numbers: np.ndarray) -> np.ndarray:
+    """Finite, and not so large that a square of it is not."""
+    return np.abs(numbers) < LARGEST
 
 
 def _told_labels(label: pd.Series) -> str:
@@ -123,11 +130,11 @@ def _point_in_time(evidence: Evidence) -> Check:
 def _scores_usable(who: str, spec: ModelSpec, rows: pd.DataFrame) -> Check:
     columns = [f"{who}_{name}" for name in spec.score_columns]
     scores = rows[columns].to_numpy(dtype=float, na_value=np.nan)
-    good = np.isfinite(scores).all(axis=1)
+    good = _sized(scores).all(axis=1)
     if spec.task != "regression":
         good &= ((scores >= 0) & (scores <= 1)).all(axis=1)
     if spec.task == "multiclass":
         good &= np.abs(scores.sum(axis=1) - 1) < SUM_OF_PROBABILITIES
-    bad, kind = int((~good).sum()), "number" if spec.task == "regression" else "probability"
+    bad, kind = int((~good).sum()), "usable number" if spec.task == "regression" else "probability"
     reason = f"{bad} of {len(rows)} of the {who}'s scores are no {kind}"
     return Check(f"{who}_scores_usable", bad == 0, reason, "REJECT" if who == "challenger" else "HOLD", bad, 0)

@@ -3,13 +3,14 @@
 Which groups these are is told by rates that err, and the lowest and highest of many erring rates lie apart even where
 all groups fare alike: with 20 groups of 1,000 rows, of which a model acts on one in five, the ratio of the two is 0.75
 and not 1. Two models that act on equally many of the same rows err alike, and the difference of their numbers is right;
-but one that acts on fewer errs more, and would be found unfair for that. So what the errors add to the difference is
-taken off: a parametric bootstrap's estimate of bias (Efron and Tibshirani, "An introduction to the bootstrap", 1993,
+but one that acts on fewer errs more, and would be rejected for that. So harm counts as sure only beyond what the errors
+explain: a parametric bootstrap's estimate of bias (Efron and Tibshirani, "An introduction to the bootstrap", 1993,
 chapter 10). Its truth: both models' shares, as parts of their mean, averaged, and drawn towards that mean by as much of
 their spread as is error (as James and Stein do; Efron and Morris, JASA 70, 1975). Its errors: the jackknife's
 deviations, each day's with a sign by lot, so that groups share the luck of a day (the wild bootstrap; Liu, Annals of
-Statistics 16(4), 1988). The lots are always the same: the same rows give the same value. Where groups clearly stand
-apart, or both models err alike, next to nothing is taken off. The interval is the jackknife's, moved by as much.
+Statistics 16(4), 1988). The lots are always the same: the same rows give the same value. Averaging takes a harm that
+the challenger alone does for error in part, so this may only turn a REJECT into a HOLD: what passes is asked of the
+numbers as they are.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ from ratchet.statistics import Jackknifed, combined
 LOTS = 256  # each with its opposite
 
 
-def parity_advantage(challenger: Sequence[Jackknifed], champion: Sequence[Jackknifed]) -> Jackknifed:
+def parity_advantage(challenger: Sequence[Jackknifed], champion: Sequence[Jackknifed]) -> tuple[Jackknifed, float]:
     """By how much the challenger's demographic parity ratio is higher: the lowest of the groups' shares of rows acted
-    on, over the highest (fairlearn's demographic_parity_ratio); 1 where nobody is acted on."""
+    on, over the highest (fairlearn's demographic_parity_ratio); 1 where nobody is acted on. And how much lower errors
+    alone may make it, 0 or more."""
     return _advantage(_lowest_over_highest, challenger, champion)
 
 
-def opportunity_advantage(challenger: Sequence[Jackknifed], champion: Sequence[Jackknifed]) -> Jackknifed:
+def opportunity_advantage(challenger: Sequence[Jackknifed], champion: Sequence[Jackknifed]) -> tuple[Jackknifed, float]:
     """By how much the challenger's equal opportunity difference is smaller: the highest of the groups' shares of
-    positive rows acted on, less the lowest (fairlearn's equal_opportunity_difference)."""
+    positive rows acted on, less the lowest (fairlearn's equal_opportunity_difference). And how much larger errors alone
+    may make it, 0 or more."""
     return _advantage(_lowest_less_highest, challenger, champion)
 
 
@@ -46,11 +49,11 @@ def _lowest_less_highest(*shares) -> np.ndarray:
 
 def _advantage(
     function: Callable[..., np.ndarray], challenger: Sequence[Jackknifed], champion: Sequence[Jackknifed]
-) -> Jackknifed:
+) -> tuple[Jackknifed, float]:
     seen = combined(function, *challenger).minus(combined(function, *champion))
     likely = _likely_pattern(challenger, champion)
     bias = _added_by_errors(function, challenger, likely) - _added_by_errors(function, champion, likely)
-    return Jackknifed(seen.value - bias, seen.without - bias, seen.rows)
+    return seen, max(0.0, -bias)
 
 
 def _likely_pattern(*models: Sequence[Jackknifed]) -> np.ndarray:

@@ -19,12 +19,12 @@ LEAP = 0.5  # of what the champion lacks to perfect: from an AUC of 0.7 to one o
 
 
 def quality_checks(spec: ModelSpec, champion: dict | None, evidence: Evidence) -> list[Check]:
-    """The bounds are one-sided, at the alpha that earlier looks have left. That the challenger is better is asked of
-    days in their order: neighbours that are alike would else promote equal models too often."""
+    """The bounds are one-sided, at the alpha that earlier looks have left, of days in their order: neighbours that are
+    alike would else promote equal models too often."""
     rows, alpha = evidence.rows, alpha_left(spec.promote_if.alpha, evidence.looks)
     challenger = metric_of("challenger", rows, spec)
     reigning = metric_of("champion", rows, spec) if champion is not None else None
-    checks = [_success(spec, estimate(challenger, 2 * alpha))]
+    checks = [_success(spec, estimate(challenger, 2 * alpha, in_order=True))]
     if reigning is not None:
         better = estimate(advantage(spec, challenger, reigning), 2 * alpha, in_order=True)
         checks.append(_better_than_champion(spec, better, alpha))
@@ -70,15 +70,17 @@ def _better_than_champion(spec: ModelSpec, of: Estimate, alpha: float) -> Check:
 
 def _plausible(spec: ModelSpec, challenger: Jackknifed, champion: Jackknifed | None, rows: pd.DataFrame) -> Check:
     """A leap is rather a leak (Kaufman, Rosset, Perlich and Stitelman, "Leakage in data mining", ACM TKDD 6(4), 2012):
-    an improvement of `implausible_jump`, or by half of what the champion lacks to perfect; without a champion, a model
-    that is all but perfect. A spec whose `implausible_jump` is None finds nothing implausible."""
-    most, metric, skill = spec.promote_if.implausible_jump, spec.problem.success.metric, _skill(spec, challenger, rows)
-    if champion is None:
+    an improvement of `implausible_jump`, or by half of what the champion lacks to perfect; without a champion, or
+    against one that knows less than nothing, as its inputs broke, a model that is all but perfect. A spec whose
+    `implausible_jump` is None finds nothing implausible."""
+    most, metric = spec.promote_if.implausible_jump, spec.problem.success.metric
+    skill, known = _skill(spec, challenger, rows), -1.0 if champion is None else _skill(spec, champion, rows)
+    if known < 0:
         passed = most is None or skill < NEAR_PERFECT
         reason = f"{metric} {challenger.value:.4f} is {skill:.0%} of the way from knowing nothing to perfect"
+        reason += "" if champion is None else "; the champion knows less than nothing"
         return Check("plausible", passed, reason + _leak(passed), "HOLD", skill, NEAR_PERFECT)
-    jump, lacked = advantage(spec, challenger, champion).value, 1 - _skill(spec, champion, rows)
-    leap = (skill - 1 + lacked) / lacked if lacked > 0 else 0.0
+    jump, leap = advantage(spec, challenger, champion).value, (skill - known) / (1 - known) if known < 1 else 0.0
     passed = most is None or (jump < most and leap < LEAP)
     reason = f"{metric} {jump:+.4f} against the champion, {leap:.0%} of what it lacks to perfect"
     return Check("plausible", passed, reason + _leak(passed), "HOLD", jump, most)

@@ -119,7 +119,7 @@ class PromoteIf(Strict):
     """What the gate asks beside `problem.success`.
 
     `better_by`: the smallest improvement, in units of the metric, worth a promotion (minimum effect). `alpha`:
-    one-sided, of the whole run of looks at overlapping judge windows. `implausible_jump`: an improvement over the
+    one-sided, of all looks at judge windows that overlap one another. `implausible_jump`: an improvement over the
     champion that is rather a leak than progress; None: none is. The defaults of these two are for roc_auc alone.
     """
 

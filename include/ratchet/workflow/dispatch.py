@@ -144,7 +144,7 @@ def keep_house(deployment: Deployment) -> set[str]:
         try:
             reconcile_alias(deployment, model)
         except RegistryError as error:
-            log.warning("no run of %s is started, its champion alias is not reconciled: %s", model, error)
+            log.error("MLflow says nothing of %s, so no run of it is started: %s", model, error)
             unreached.add(model)
         try:
             ask_retrain_for_corrections(deployment, spec)

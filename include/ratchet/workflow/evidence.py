@@ -76,7 +76,8 @@ def judge_window(spec: ModelSpec, challenger: Challenger, champion: Challenger |
 
 
 def late_days(deployment: Deployment, spec: ModelSpec, rows: pd.DataFrame, window: Window, as_of: str) -> list[str]:
-    """The days of the window of whose rows a smaller share has its outcome than LEAST_OUTCOMES of the median day's.
+    """The days of the window of whose rows a smaller share has its outcome than LEAST_OUTCOMES of the median day's,
+    of those that have any.
 
     A row has its outcome when the outcome dataset has its key; where that is the scored dataset itself, when it is
     among the labelled `rows`.
@@ -91,7 +92,7 @@ def late_days(deployment: Deployment, spec: ModelSpec, rows: pd.DataFrame, windo
     if scored.empty or outcomes.empty:
         return []
     share = _found_in(outcomes, scored, key).groupby(scored["day"].to_numpy()).mean()
-    return sorted(share.index[share < LEAST_OUTCOMES * share.median()])
+    return sorted(share.index[share < LEAST_OUTCOMES * share[share > 0].median()])
 
 
 def _found_in(others: pd.DataFrame, rows: pd.DataFrame, key: list[str]) -> pd.Series:

@@ -6,7 +6,7 @@ Started by dispatch, one run a challenger; a backfill can't start it.
 
 **To approve**: open the run's task `approve_promotion`, read the checks and the model card, press Approve or Reject.
 The question expires, and a newer challenger's question takes its place. One who is no approver decides nothing, neither
-way: the task fails, and dispatch has a fresh run ask.
+way: the task fails, and dispatch has a fresh run ask, three runs in all per champion; after that start one by hand.
 
 **Do not** clear the approval task: it would show its first text again. A fresh run asks anew. Marking tasks successful
 by hand promotes nothing.

@@ -1,5 +1,6 @@
 """Programs that are run beside us and trusted with little: they get the variables they need and nothing else, and they
-end in time, with all that they have started; at the latest with us."""
+end in time, with all that they have started and left in their process group. If we are killed ourselves, the program
+itself dies with us (on Linux), but not what it has started."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ratchet.errors import NotReproducedError
@@ -34,13 +36,15 @@ def installer_environment() -> dict[str, str]:
 
 
 def rebuild_environment(home: Path, source: Path) -> dict[str, str]:
-    """For a fit: how the libraries compute, a home of its own, and the source to import. No network, no credential."""
+    """For a fit: how the libraries compute, a home of its own, and the source to import. No credential and no proxy: a
+    network that is reached without them is not shut off."""
     return _taken(_SYSTEM, _THREADS) | {"HOME": str(home), "PYTHONPATH": str(source)}
 
 
 def run_child(command: list[str], environment: Mapping[str, str], what: str, seconds: float) -> None:
-    """Run a program to its end, in a process group of its own, which is killed as a whole after `seconds`, and when we
-    are stopped before. Raises NotReproducedError, which says `what` has failed, with the last that it wrote."""
+    """Run a program to its end, in a process group of its own. The group is killed as a whole when the program has
+    ended, well or not, after `seconds`, and when we are stopped before by an exception. Raises NotReproducedError,
+    which says `what` has failed, with the last that it wrote."""
     with tempfile.TemporaryFile() as told:
         streams = {"stdin": subprocess.DEVNULL, "stdout": told, "stderr": told}
         guarded = [sys.executable, "-I", "-S", "-c", _DIES_WITH_US, str(os.getpid()), *command]
@@ -50,9 +54,9 @@ def run_child(command: list[str], environment: Mapping[str, str], what: str, sec
         except subprocess.TimeoutExpired:
             ended = f"not done after {seconds / HOUR:.3g} hours, killed"
         finally:
-            if child.poll() is None:
+            with suppress(ProcessLookupError):  # nothing is left of the group
                 os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
+            child.wait()
         if child.returncode:
             raise NotReproducedError(
                 what, seen=f"{ended}: {_tail(told)}", where=Path(command[0]).name, hint="mend that, then try again"

@@ -5,13 +5,14 @@ after the instant for which the row is scored. One that changes has looked ahead
 will ever be in service. (Metamorphic testing; for the kinds of leak see Kaufman, Rosset and Perlich, "Leakage in Data
 Mining", ACM TKDD 6(4), 2012.)
 
-What is cut off at an instant, of
-- the scored dataset: rows of later instants by the spec's `predicted_at`; with `start_of_day`, rows of later days;
+A row is scored `predicted_ahead_minutes` before its `predicted_at`. What is cut off at an instant, of
+- the scored dataset: rows that are scored later; with `start_of_day`, rows of later days;
 - another input: rows whose `happens_at` is later or empty; without `happens_at`, rows of days that have not ended then,
   in the dataset's time zone. Reference data (`latest: true`) without `happens_at` is left as it is;
 - any of these: the values in `known_later`, of all rows;
-- the outcome dataset, where it is one of these: the values in columns that the label function reads, of days whose
-  outcomes are not known then by `label_delay_days`; but for keys, `predicted_at` and `known_before`.
+- the outcome dataset, where it is one of these: of days whose outcomes are not told then by `label_delay_days`, all
+  rows; with `known_before`, all values but the scored dataset's key, `predicted_at` and these. Where it is the scored
+  dataset itself, its rows stay, without the values in columns that the label function reads.
 
 How much of a leak is found: CUTS instants are drawn, those with more rows oftener, and at each all of its day's rows up
 to it are compared. So CUTS rows or more meet their own instant. A feature that looks ahead in 5 % of rows goes unseen
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ratchet.column_types import read_series
 from ratchet.days import shift_day
 from ratchet.labels import make_labels
 from ratchet.snapshot import build_inputs
@@ -46,13 +48,15 @@ ALIKE = {"rtol": 1e-9, "atol": 1e-12, "equal_nan": True}  # the same sum over fe
 
 @dataclass(frozen=True)
 class Leaks:
-    """`features`: those that look ahead, in the spec's order. `rows_without_instant`: rows of the scored dataset that
-    have no `predicted_at`, of which nobody can tell. `failure`: what the feature function raised when the future was
-    taken away; "" where it did not."""
+    """`features`: those that change, in the spec's order. `rows_without_instant`: rows of the scored dataset that have
+    no `predicted_at`, of which nobody can tell. `failure`: what the feature function raised when the future was taken
+    away; "" where it did not. `range_dependent`: those of `features` that change because their day is made alone, and
+    not by what is cut off: they read what the other days brought along, from before the lookback or after the day."""
 
     features: list[str]
     rows_without_instant: int = 0
     failure: str = ""
+    range_dependent: tuple[str, ...] = ()
 
 
 def find_leaks(
@@ -71,24 +75,32 @@ def find_leaks(
     built = build_inputs(spec, dataset_specs, published, first, last, as_of)
     world = _World(spec, dataset_specs, _frames(spec, dataset_specs, published, first, last, as_of))
     instants = world.instants(built)
-    found, lost = set(), int(instants.isna().sum())
+    found, ahead, lost = set(), set(), int(instants.isna().sum())
     for day, instant in _drawn(built["day"], instants, cuts, spec.seed):
+        of_day = built["day"] == day
+        due = (instants[of_day] <= instant).to_numpy()
         try:
             alone = build_inputs(spec, dataset_specs, _Until(world, day, instant), day, day, as_of)
+            if changed := _changed(spec, built[of_day][due], alone):
+                one_day = build_inputs(spec, dataset_specs, world, day, day, as_of)
+                found, ahead = found | changed, ahead | _changed(spec, one_day[due], alone)
         except Exception as error:  # the user's own code: whatever it raises, it can't do without the future
             return Leaks([], lost, f"{type(error).__name__}: {str(error)[:300]} (without what came after {instant})")
-        whole = built[(built["day"] == day) & (instants <= instant)]
-        found |= {name for name in spec.features if _differ(whole[name], alone[name])}
-    return Leaks([name for name in spec.features if name in found], lost)
+    told = [name for name in spec.features if name in found]
+    return Leaks(told, lost, range_dependent=tuple(name for name in told if name not in ahead))
 
 
 def _frames(spec: ModelSpec, dataset_specs: Mapping, published: Published, first: str, last: str, as_of: str | None):
-    """The inputs' rows of all the days that are tried, by dataset."""
+    """The inputs' rows of all the days that are tried, by dataset, with all columns of its spec: null where the lake
+    has none yet."""
     frames = {}
     for name, wanted in spec.inputs.items():
         before = None if as_of is None else known_before(as_of, dataset_specs[name].zone)
         start = None if wanted.latest else shift_day(first, -wanted.lookback_days)
-        frames[name], *_ = published.read(name, start, last, before)
+        frame, *_ = published.read(name, start, last, before)
+        nulls = pd.Series(None, frame.index, "str")
+        absent = {column: kind for column, kind in dataset_specs[name].columns.items() if column not in frame}
+        frames[name] = frame.assign(**{column: read_series(kind, nulls)[0] for column, kind in absent.items()})
     return frames
 
 
@@ -97,29 +109,44 @@ class _World:
 
     def __init__(self, spec: ModelSpec, dataset_specs: Mapping[str, DatasetSpec], frames: dict) -> None:
         self.spec, self.dataset_specs, self.frames = spec, dataset_specs, frames
-        self.of_label = self._label_columns()
+        self.ahead = pd.Timedelta(minutes=spec.predicted_ahead_minutes)
+        self.told_later = self._told_later()
+
+    def read(self, dataset: str, first: str | None, last: str, before: datetime | None) -> tuple:
+        """As Published.read; `before` is that of all frames."""
+        frame = self.frames[dataset]
+        if not frame.empty:
+            frame = frame[(frame["day"] >= (first or "")) & (frame["day"] <= last)].reset_index(drop=True)
+        return frame, [], 0
 
     def instants(self, built: pd.DataFrame) -> pd.Series:
         """For each row of `built` the instant for which it is scored; NaT for one that has none."""
         scored = self.dataset_specs[self.spec.scored_dataset]
         if self.spec.predicted_at == START_OF_DAY:
             starts = {day: known_before(shift_day(day, -1), scored.zone) for day in built["day"].unique()}
-            return pd.to_datetime(built["day"].map(starts), utc=True)
+            return pd.to_datetime(built["day"].map(starts), utc=True) - self.ahead
         if built.empty:
             return pd.Series(pd.NaT, built.index)
         by, frame = [*dict.fromkeys([*scored.key, "day"])], self.frames[scored.name]
-        known = frame[by].assign(instant=frame[self.spec.predicted_at]).drop_duplicates(by)
+        known = frame[by].assign(instant=frame[self.spec.predicted_at] - self.ahead).drop_duplicates(by)
         return built[by].merge(known, on=by, how="left")["instant"].set_axis(built.index)
 
-    def _label_columns(self) -> set[str]:
-        """The columns of the outcome dataset that the label function can't do without, or whose values change a label;
-        none where no feature can see that dataset."""
+    @property
+    def rows_stay(self) -> bool:
+        """Whether it is known of which rows outcomes will come, before they are told."""
+        outcome = self.spec.outcome_dataset
+        return outcome == self.spec.scored_dataset or bool(self.spec.inputs[outcome].known_before)
+
+    def _told_later(self) -> set[str]:
+        """The columns of the outcome dataset that are unknown until its outcomes are told: of the scored dataset, those
+        that the label function can't do without, or whose values change a label; none where no feature can see it."""
         outcome, key = self.spec.outcome_dataset, self.dataset_specs[self.spec.scored_dataset].key
         if outcome not in self.frames or self.frames[outcome].empty:
             return set()
-        known = {*key, self.spec.predicted_at, *self.spec.inputs[outcome].known_before}
         rows = self.frames[outcome]
-        asked = [name for name in self.dataset_specs[outcome].columns if name in rows and name not in known]
+        asked = {*rows} - {*key, "day", self.spec.predicted_at, *self.spec.inputs[outcome].known_before}
+        if outcome != self.spec.scored_dataset:
+            return asked
         return {name for name in asked if _label_depends_on(self.spec, rows, key, name)}
 
 
@@ -130,25 +157,26 @@ class _Until:
         self._world, self._spec, self._day, self._instant = world, world.spec, day, instant
 
     def read(self, dataset: str, first: str | None, last: str, before: datetime | None) -> tuple:
-        frame = self._world.frames[dataset]
+        frame, *beside = self._world.read(dataset, first, last, before)
         if frame.empty:
-            return frame, [], 0
-        frame = frame[(frame["day"] >= (first or "")) & (frame["day"] <= last)]
-        frame = frame[self._has_happened(dataset, frame)].reset_index(drop=True)
-        later = dict.fromkeys(self._spec.inputs[dataset].known_later, False)
+            return frame, *beside
+        there, later = self._has_happened(dataset, frame), {}
         if dataset == self._spec.outcome_dataset:
             told = frame["day"] <= shift_day(self._last_ended(dataset), -self._spec.label_delay_days)
-            later = {**dict.fromkeys(self._world.of_label, told), **later}
+            there, later = there & (told | self._world.rows_stay), dict.fromkeys(self._world.told_later, told)
+        later |= dict.fromkeys(self._spec.inputs[dataset].known_later, False)
         blank = {name: _known(frame[name], known) for name, known in later.items() if name in frame}
-        return frame.assign(**blank), [], 0
+        return frame.assign(**blank)[there].reset_index(drop=True), *beside
 
     def _has_happened(self, dataset: str, frame: pd.DataFrame) -> pd.Series:
-        wanted, scored = self._spec.inputs[dataset], dataset == self._spec.scored_dataset
-        happens_at = self._spec.predicted_at if scored else wanted.happens_at
-        if happens_at == START_OF_DAY:
+        wanted, predicted_at = self._spec.inputs[dataset], self._spec.predicted_at
+        scored = dataset == self._spec.scored_dataset
+        if scored and predicted_at == START_OF_DAY:
             return frame["day"] <= self._day
-        if happens_at:
-            return frame[happens_at] <= self._instant
+        if scored:
+            return frame[predicted_at] - self._world.ahead <= self._instant
+        if wanted.happens_at:
+            return frame[wanted.happens_at] <= self._instant
         return frame["day"] <= ("9999" if wanted.latest else self._last_ended(dataset))
 
     def _last_ended(self, dataset: str) -> str:
@@ -175,6 +203,10 @@ def _label_depends_on(spec: ModelSpec, outcomes: pd.DataFrame, key: list[str], c
 def _known(column: pd.Series, known: pd.Series | bool) -> pd.Series:
     """Its values where they are known; missing elsewhere."""
     return column.where(pd.Series(known, index=column.index))
+
+
+def _changed(spec: ModelSpec, whole: pd.DataFrame, alone: pd.DataFrame) -> set[str]:
+    return {name for name in spec.features if _differ(whole[name], alone[name])}
 
 
 def _differ(whole: pd.Series, alone: pd.Series) -> bool:

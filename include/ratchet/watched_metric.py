@@ -1,9 +1,17 @@
 """How good a model is by its spec's metric on rows whose outcomes have arrived, and whether it is surely worse there
-than it was. Pure."""
+than it was. Pure.
+
+Both windows have an interval of their own, which allows for days that are like the day before (see ratchet.statistics).
+They are windows of other days, so their errors are taken for independent, and half the width of the interval of their
+difference is the root of the sum of their squared half widths: each its standard error times Student's t by its own
+number of independent days. That covers no less than it says, however unequal days and variances are (Banerjee,
+"Approximate confidence interval for linear functions of means of k populations when the population variances are not
+equal", Sankhya 22, 1960).
+"""
 
 from __future__ import annotations
 
-from math import isfinite
+from math import hypot, isfinite
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -27,7 +35,7 @@ def measure_metric(spec: ModelSpec, frame: pd.DataFrame | None) -> tuple[Estimat
     if len(known) < least:
         return None, f"{metric} not measured: {len(known)} rows with an outcome and a score, {least} are needed"
     try:
-        found = estimate(measure(metric, known["label"], known[spec.score_columns], known["day"]))
+        found = estimate(measure(metric, known["label"], known[spec.score_columns], known["day"]), in_order=True)
     except EmptyWindowError as error:
         return None, f"{metric} not measured: {error.what} ({error.seen})"
     if not isfinite(found.high - found.low):
@@ -44,14 +52,16 @@ def worse_by(spec: ModelSpec, before: Estimate | None, now: Estimate | None) -> 
 
 def told_harm(spec: ModelSpec, before: Estimate | None, now: Estimate | None) -> str | None:
     """The harm in a sentence, if it is large (`retrain_when.metric_falls_by`, in units of the metric) and sure: all of
-    the interval is on the bad side of the value before."""
+    the interval of the difference is on its bad side."""
     least, success = spec.retrain_when.metric_falls_by, spec.problem.success
     worse = worse_by(spec, before, now)
     if least is None or worse is None or worse < least:
         return None
-    surely = now.high < before.value if success.higher_is_better else now.low > before.value
-    moved = "fell" if success.higher_is_better else "rose"
-    return f"{success.metric} {moved} from {before.value:.4g} to {_told(now)}" if surely else None
+    half = hypot(before.high - before.value, now.high - now.value)
+    if worse <= half:
+        return None
+    moved = f"{success.metric} {'fell' if success.higher_is_better else 'rose'} from {before.value:.4g} to {_told(now)}"
+    return f"{moved}, by {worse:.4g} ({worse - half:.4g} to {worse + half:.4g})"
 
 
 def _known(spec: ModelSpec, frame: pd.DataFrame | None) -> pd.DataFrame:

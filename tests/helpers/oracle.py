@@ -278,10 +278,11 @@ def _check_all_is_recorded(seen: Seen) -> None:
 
 
 def _without_time(told: dict) -> dict:
-    """JSON kept as text becomes what it says, as in an event's payload."""
+    """JSON kept as text becomes what it says, as in an event's payload; so do rows that an event tells of."""
     plain = {name: value for name, value in told.items() if name != "recorded_at"}
     texts = {name: value for name, value in plain.items() if isinstance(value, str) and value[:1] in ("[", "{")}
-    return plain | {name: json.loads(text) for name, text in texts.items()}
+    rows = {"wrote": [[table, _without_time(row)] for table, row in told["wrote"]]} if "wrote" in told else {}
+    return plain | {name: json.loads(text) for name, text in texts.items()} | rows
 
 
 def _json(value: object) -> str:

@@ -38,6 +38,12 @@ def test_one_that_does_not_end_is_killed_with_all_that_it_started():
     wait_until(lambda: not is_running(int(told.split()[-1])))
 
 
+def test_what_one_has_started_ends_with_it_even_when_it_ends_well(tmp_path):
+    pid = tmp_path / "pid"
+    run_child(["/bin/sh", "-c", f"sleep 600 & echo $! > {pid}"], {}, "it fails", seconds=600)
+    wait_until(lambda: not is_running(int(pid.read_text())))
+
+
 def test_one_dies_with_us_though_whoever_kills_our_group_does_not_reach_it(tmp_path):
     pid = tmp_path / "pid"
     child = ["/bin/sh", "-c", f"echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 600"]

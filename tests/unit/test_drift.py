@@ -12,6 +12,8 @@ import pytest
 from ratchet.drift import CATEGORIES, REST, check_drift
 from ratchet.errors import DriftBrokenError
 from ratchet.specs import ModelSpec, load_model_specs
+from ratchet.statistics import Estimate
+from ratchet.watched_metric import measure_metric, told_harm
 
 SHIPPED = load_model_specs(Path(__file__).parents[2] / "include" / "models").good["flight_delay"]
 
@@ -169,6 +171,32 @@ def test_harm_that_is_not_sure_asks_for_nothing():
     result = check(frame(1), frame(2), frame(5, rows=120, days=2).assign(score=lambda f: f["score"] + noise))
     assert result.worse_by > 0.03 and result.performance.high > result.baseline.value
     assert result.ask_retrain == []
+
+
+@pytest.mark.parametrize(("now", "is_harm"), [(0.69, False), (0.67, True)])
+def test_harm_is_sure_only_beyond_the_errors_of_both_windows(now, is_harm):
+    """Each alone is sure to 0.05: then their difference is to 0.0707. 0.69 is surely below 0.75, if 0.75 is exact."""
+
+    def known(value: float) -> Estimate:
+        return Estimate(value, value - 0.05, value + 0.05, standard_error=0.024, clusters=28, rows=1000)
+
+    told = told_harm(spec(when={"metric_falls_by": 0.03}), known(0.75), known(now))
+    assert told == (
+        "roc_auc fell from 0.75 to 0.67 (0.62 to 0.72, 28 days), by 0.08 (0.009289 to 0.1507)" if is_harm else None
+    )
+
+
+def test_days_that_are_like_the_day_before_tell_less():
+    """The same 20 days, bad ones and good ones: in turn, and as two runs of ten."""
+    days = [f"2013-05-{1 + n:02}" for n in range(20)]
+    error = dict(zip(days, [1.0, 2.0] * 10, strict=True)), dict(zip(days, [1.0] * 10 + [2.0] * 10, strict=True))
+    said = frame(1)
+    in_turn, in_runs = (
+        measure_metric(numbers_spec(), said.assign(label=said["score"] + said["day"].map(of_day)))[0]
+        for of_day in error
+    )
+    assert in_turn.value == pytest.approx(in_runs.value)
+    assert in_runs.standard_error > 2 * in_turn.standard_error
 
 
 def test_outcomes_that_can_carry_no_auc_give_none():

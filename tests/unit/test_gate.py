@@ -228,6 +228,7 @@ def test_days_on_which_the_champion_was_judged_may_be_judged_on_again():
     [
         ({"repeated_rows": 3}, "repeated_rows", "3 of 3,600 rows"),
         ({"future_features": ["temp", "arr_delay"]}, "point_in_time", "arr_delay, temp"),
+        ({"future_features": ["temp"], "range_dependent": ["temp"]}, "point_in_time", "beyond their lookback: temp"),
         ({"rows_without_instant": 1234}, "point_in_time", "1,234 rows do not say for which instant"),
         ({"fails_without_future": "KeyError: 'temp'"}, "point_in_time", "the feature function fails: KeyError: 'temp'"),
     ],

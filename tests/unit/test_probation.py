@@ -3,22 +3,31 @@ against it. The models are real ones, spoiled after training in ways that a smok
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 from small_loop import MODEL, deployment_in, place, redeliver
-from spoiled_models import flip_a_bit, swap_files, without_mlflow
+from spoiled_models import flip_a_bit, stored_files, swap_files, without_mlflow
 
-from ratchet import model_files
+from ratchet import first_scoring, model_files
 from ratchet.deployment import Deployment
-from ratchet.errors import FirstScoringError, HeldDayError, OtherLibrariesError, ParameterError, RegistryError
+from ratchet.errors import (
+    FirstScoringError,
+    HeldDayError,
+    ModelFileError,
+    OtherLibrariesError,
+    ParameterError,
+    RegistryError,
+)
 from ratchet.first_scoring import MIN_ROWS
+from ratchet.ledger import Challenger
 from ratchet.workflow.dispatch import list_due
 from ratchet.workflow.ingestion import ingest_partitions
 from ratchet.workflow.probation import Probation
-from ratchet.workflow.promotion import rollback_champion
+from ratchet.workflow.promotion import rollback_champion, smoke_test
 from ratchet.workflow.scoring import due_days, score_partitions
 from ratchet.workflow.versions import load_version
 
@@ -147,14 +156,48 @@ def test_a_sound_champion_is_looked_at_on_one_day_only(copy_of, reigning):
 def test_the_first_champion_of_all_fails_loud_and_moves_nothing(copy_of, trained):
     deployment = copy_of(trained)
     version = make_champion(deployment, "constant")
-    days = due_days(deployment, deployment.model(MODEL))
+    days = [NEW, "2013-01-25"]
     for _ in range(2):
-        with pytest.raises(FirstScoringError, match="no version has served before it") as caught:
-            score_partitions(deployment, MODEL, days or [NEW])
+        with pytest.raises(HeldDayError, match=NEW) as caught:
+            score_partitions(deployment, MODEL, days)
         assert "do: " in str(caught.value)
     assert deployment.ledger.champion(MODEL).version == version and published(deployment) == {}
-    assert kinds(deployment, "first_scoring_failed", "champion_rolled_back") == [("first_scoring_failed", version)]
+    assert kinds(deployment, "first_scoring_failed", "day_held") == [("day_held", version)] * len(days)
     assert deployment.lake.version(f"predictions/{MODEL}") is None
+
+
+def test_with_nothing_to_go_back_to_a_bad_day_is_held_back_alone_and_the_champion_serves(copy_of, trained):
+    deployment = copy_of(trained)
+    version = make_champion(deployment)
+    assert NEW in deliver_again(deployment, all_the_same)
+    with pytest.raises(HeldDayError, match="to tell whose fault it is"):
+        score_partitions(deployment, MODEL, [NEW, "2013-01-26"])
+    assert list(published(deployment)) == ["2013-01-26"]
+    assert kinds(deployment, "first_scoring_failed", "first_scoring_passed") == [("first_scoring_passed", version)]
+
+
+def test_a_damaged_file_with_nothing_to_go_back_to_is_not_held_against_the_champion_once_it_is_mended(
+    copy_of, reigning
+):
+    deployment = copy_of(reigning)
+    version = make_champion(deployment)
+    whole = {one: (stored_files(deployment, MODEL, one) / "model.skops").read_bytes() for one in (1, version)}
+    for one in whole:
+        flip_a_bit(deployment, MODEL, one)
+    with pytest.raises(ModelFileError, match="not those that were registered"):
+        score_partitions(deployment, MODEL, [NEW])
+    for one, content in whole.items():
+        (stored_files(deployment, MODEL, one) / "model.skops").write_bytes(content)
+    assert score_partitions(deployment, MODEL, [NEW])["version"] == version
+    assert kinds(deployment, "first_scoring_failed") == []
+
+
+def test_a_version_that_scored_small_days_only_has_served(copy_of, reigning, monkeypatch):
+    monkeypatch.setattr(first_scoring, "MIN_ROWS", 10_000)  # more than any day of these has
+    deployment = copy_of(reigning)
+    flip_a_bit(deployment, MODEL, make_champion(deployment))
+    with pytest.raises(FirstScoringError, match="version 1 is champion again"):
+        score_partitions(deployment, MODEL, [NEW])
 
 
 def test_it_goes_back_past_a_version_that_never_served(copy_of, reigning):
@@ -178,6 +221,43 @@ def test_a_day_that_no_version_can_score_is_held_back_alone_and_moves_nothing(co
     assert deployment.ledger.champion(MODEL).version == version and published(deployment)[NEW] == before[NEW]
     assert published(deployment)["2013-01-26"][0] == version
     assert kinds(deployment, "first_scoring_failed", "first_scoring_passed")[1:] == [("first_scoring_passed", version)]
+
+
+def test_a_day_held_back_is_not_published_later_until_it_is_delivered_again(copy_of, reigning):
+    """Also when a later day has ended the probation meanwhile."""
+    deployment = copy_of(reigning)
+    before, version, spec = published(deployment), make_champion(deployment), deployment.model(MODEL)
+    sound = []
+
+    def spoil(flights: pd.DataFrame) -> pd.DataFrame:
+        sound.append(some_fewer(flights))
+        return all_the_same(flights)
+
+    with pytest.raises(HeldDayError):
+        score_partitions(deployment, MODEL, [*deliver_again(deployment, spoil), "2013-01-26"])
+    assert not Probation(deployment, spec, deployment.ledger.champion(MODEL)).on
+    assert due_days(deployment, spec) == []
+    with pytest.raises(HeldDayError, match=f"{NEW} is held back from version {version} .* since 20") as caught:
+        score_partitions(deployment, MODEL, [NEW, "2013-01-27"])
+    assert "same score" in str(caught.value) and "delivered again" in str(caught.value)
+    assert published(deployment)[NEW] == before[NEW] and published(deployment)["2013-01-27"][0] == version
+    assert kinds(deployment, "day_held") == [("day_held", version)]
+    redeliver(deployment, "flights", NEW, lambda _: sound[0], timedelta(hours=1))
+    ingest_partitions(deployment, "flights")
+    assert due_days(deployment, spec) == [NEW]
+    assert score_partitions(deployment, MODEL, [NEW])["scored"] == [NEW]
+
+
+def test_a_day_held_back_from_one_version_is_tried_with_the_next(copy_of, reigning):
+    deployment = copy_of(reigning)
+    make_champion(deployment)
+    with pytest.raises(HeldDayError):
+        score_partitions(deployment, MODEL, deliver_again(deployment, all_the_same))
+    make_champion(deployment)
+    days = due_days(deployment, deployment.model(MODEL))
+    assert days == [NEW]
+    with pytest.raises(HeldDayError, match="neither by version 3 .* nor by version 1"):
+        score_partitions(deployment, MODEL, days)
 
 
 def test_a_day_older_than_the_champion_s_data_is_looked_at_and_says_nothing_of_it(copy_of, reigning):
@@ -221,8 +301,9 @@ def test_where_no_version_could_come_back_none_does(copy_of, reigning):
     deployment = copy_of(reigning)
     before, version = published(deployment), make_champion(deployment, "constant")
     flip_a_bit(deployment, MODEL, 1)
-    with pytest.raises(FirstScoringError, match="that could come back"):
+    with pytest.raises(HeldDayError, match="could come back, to tell whose fault"):
         score_partitions(deployment, MODEL, [NEW])
+    assert kinds(deployment, "first_scoring_failed") == []
     assert (deployment.ledger.champion(MODEL).version, published(deployment)) == (version, before)
 
 
@@ -236,6 +317,24 @@ def test_other_libraries_are_not_held_against_the_champion(copy_of, reigning, mo
     assert (deployment.ledger.champion(MODEL).version, published(deployment)) == (version, before)
     assert kinds(deployment, "first_scoring_failed") == []
     assert score_partitions(deployment, MODEL, [NEW])["version"] == version
+
+
+def test_what_other_libraries_make_of_a_version_does_not_reject_it(copy_of, trained):
+    deployment = copy_of(trained)
+    challenger = deployment.ledger.challenger(MODEL, 1)
+    proof = challenger.manifest["proof"]
+    other = {**proof, "scores_digest": "0" * 64, "scores": [[0.9]] * len(proof["scores"])}
+    elsewhere = {**proof["machine"], "libraries": {**proof["machine"]["libraries"], "scikit-learn": "1.8.0"}}
+    with pytest.raises(OtherLibrariesError, match="with other libraries"):
+        smoke_test(deployment, with_proof(challenger, {**other, "machine": elsewhere}))
+    assert kinds(deployment, "smoke_test_failed") == []
+    with pytest.raises(ModelFileError, match="does not say what it said"):
+        smoke_test(deployment, with_proof(challenger, other))
+    assert kinds(deployment, "smoke_test_failed") == [("smoke_test_failed", 1)]
+
+
+def with_proof(challenger: Challenger, proof: dict) -> Challenger:
+    return replace(challenger, manifest={**challenger.manifest, "proof": proof})
 
 
 def test_a_version_that_has_served_is_not_on_probation_again_after_a_rollback(copy_of, reigning):

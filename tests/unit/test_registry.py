@@ -21,7 +21,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from ratchet.errors import ModelFileError, ParameterError, RegistryError, UnknownNameError
+from ratchet.errors import ModelFileError, ParameterError, RatchetError, RegistryError, UnknownNameError
 from ratchet.model_files import load_model, model_digest
 from ratchet.registry import Registry
 from ratchet.registry.versions import _put
@@ -203,6 +203,20 @@ def test_s1_s2_a_hostile_file_in_a_version_of_a_stranger_stops_no_registration_o
     assert load_model(on_sqlite.download(name, 2, tmp_path), ours.model_digest)
     with pytest.raises(ModelFileError, match="not those that were registered"):
         load_model(on_sqlite.download(name, 1, tmp_path), ours.model_digest)
+
+
+@pytest.mark.parametrize("address", ["weird://x/y", "http://127.0.0.1:9/x"])
+def test_s1_a_version_of_a_stranger_whose_files_nobody_can_fetch_stops_no_registration_of_ours(
+    on_sqlite, name, fitted, address, tmp_path
+):
+    ours, client = log(on_sqlite, name, fitted), mlflow.MlflowClient(on_sqlite.tracking_uri)
+    experiment = client.create_experiment(f"{name} of a stranger", artifact_location=address)
+    source = f"models:/{client.create_logged_model(experiment_id=experiment).model_id}"
+    client.create_registered_model(name)
+    client.create_model_version(name, source, tags={"ratchet.identity": IDENTITY})
+    assert register(on_sqlite, name, ours) == 2 and register(on_sqlite, name, ours) == 2
+    with pytest.raises(RatchetError):
+        on_sqlite.download(name, 1, tmp_path)
 
 
 def artifact(registry: Registry, run_id: str) -> Path:

@@ -15,12 +15,14 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
+from pydantic import ValidationError
 from small_loop import FIRST_AS_OF, MODEL, REPO, deployment_in
 from spoiled_models import flip_a_bit
 
 from ratchet.deployment import Deployment
 from ratchet.digests import file_digest
 from ratchet.errors import ModelFileError, NotReproducedError, ParameterError, RegistryError, UnknownNameError
+from ratchet.specs import ModelSpec
 from ratchet.workflow.erasure import forget_person
 from ratchet.workflow.reproduction import next_to_reproduce, reproduce_next, reproduce_version
 from ratchet_airflow.operators.reproduce import ReproduceVersionOperator
@@ -163,7 +165,8 @@ def test_a_manifest_that_was_altered_is_not_proven(copy_of, trained, change):
 
 
 def test_a_version_made_by_other_source_is_built_by_that(copy_of, taken_in, tmp_path):
-    """The other source regularises: fitted by the source that runs here, it would be another model."""
+    """The other source regularises: fitted by the source that runs here, it would be another model. And its specs have
+    a key that is unknown here."""
     deployment, other = copy_of(taken_in), tmp_path / "other"
     ignored = shutil.ignore_patterns("__pycache__")
     for package in ("ratchet", "feature_views"):
@@ -172,6 +175,10 @@ def test_a_version_made_by_other_source_is_built_by_that(copy_of, taken_in, tmp_
     before = candidates.read_text("utf-8")
     candidates.write_text(before.replace('"early_stopping": False', '"early_stopping": False, "l2_regularization": 9'))
     assert candidates.read_text("utf-8") != before
+    specs = other / "ratchet" / "specs" / "model.py"
+    key, of_another_release = "    problem: Problem\n", "    problem: Problem\n    a_key_of_another_release: int = 1\n"
+    assert specs.read_text("utf-8").count(key) == 1
+    specs.write_text(specs.read_text("utf-8").replace(key, of_another_release), "utf-8")
     train = "import sys; from pathlib import Path; import small_loop as s; s.train(s.deployment_in(Path(sys.argv[1])), "
     subprocess.run(
         [sys.executable, "-c", f"{train}{FIRST_AS_OF!r})", str(deployment.settings.var.parent)],
@@ -179,6 +186,8 @@ def test_a_version_made_by_other_source_is_built_by_that(copy_of, taken_in, tmp_
         check=True,
         timeout=300,
     )
+    with pytest.raises(ValidationError, match="a_key_of_another_release"):
+        ModelSpec.model_validate(deployment.ledger.challenger(MODEL, 1).manifest["spec"])
     told = reproduce_version(deployment, MODEL, 1, actor="auditor")
     assert told["proven"] and told["rebuilt"] == PROVEN
     assert told["source"] == "as kept"
@@ -285,17 +294,37 @@ def test_versions_take_turns_and_one_that_fails_has_had_its_own(copy_of, succeed
     assert next_to_reproduce(deployment, "another_model") == (None, {})
 
 
-def test_a_registry_that_is_away_is_not_the_versions_fault(copy_of, trained):
-    deployment = copy_of(trained)
+def test_a_registry_that_is_away_is_not_the_versions_fault_and_the_next_one_has_its_turn(copy_of, succeeded):
+    deployment = copy_of(succeeded)
     away = Deployment(replace(deployment.settings, mlflow_tracking_uri="http://127.0.0.1:9"))
     with pytest.raises(RegistryError):
         reproduce_version(away, MODEL, 1, actor="auditor")
     assert on_record(deployment) == []
+    assert next_to_reproduce(deployment, MODEL)[0] == 2
 
 
-def test_a_spec_of_another_release_is_said_to_be_one(copy_of, trained):
-    deployment = copy_of(trained)
-    manifest = alter_manifest(deployment, lambda manifest: manifest["spec"].update(a_key_of_another_release=1))
-    with pytest.raises(NotReproducedError, match="a spec that this release can't read") as caught:
+def test_a_manifest_that_lacks_a_key_has_no_turn_and_is_named(copy_of, succeeded):
+    deployment = copy_of(succeeded)
+    alter_manifest(deployment, lambda manifest: manifest.pop("proof"))
+    with pytest.raises(UnknownNameError, match="version 1 has no manifest") as caught:
         reproduce_version(deployment, MODEL, 1, actor="auditor")
-    assert "a_key_of_another_release" in str(caught.value) and manifest["git_commit"] in caught.value.hint
+    assert "proof" in caught.value.seen and "train a new one" in caught.value.hint
+    assert on_record(deployment) == [] and next_to_reproduce(deployment, MODEL) == (2, {})
+
+
+def test_a_failure_that_nobody_thought_of_is_on_record_and_uses_its_turn(copy_of, succeeded):
+    deployment = copy_of(succeeded)
+    alter_manifest(deployment, lambda manifest: manifest.update(proof={}))
+    with pytest.raises(TypeError, match="content"):
+        reproduce_next(deployment, MODEL, actor="reproduce")
+    ((kind, _, facts),) = on_record(deployment)
+    assert kind == "version_not_reproduced" and "TypeError" in facts["why"] and "content" in facts["why"]
+    assert next_to_reproduce(deployment, MODEL)[0] == 2
+
+
+def test_a_spec_that_its_own_source_refuses_is_named(copy_of, trained):
+    deployment = copy_of(trained)
+    alter_manifest(deployment, lambda manifest: manifest["spec"].update(a_key_of_another_release=1))
+    with pytest.raises(NotReproducedError, match="could not be built again") as caught:
+        reproduce_version(deployment, MODEL, 1, actor="auditor")
+    assert "a_key_of_another_release" in caught.value.seen

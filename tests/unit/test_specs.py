@@ -102,6 +102,8 @@ def test_a_dataset_that_can_not_be_is_refused(path, value):
         ("label_delay_days", -1),
         ("predicted_at", None),
         ("predicted_at", ""),
+        ("predicted_ahead_minutes", -1),
+        ("predicted_ahead_minutes", 10**18),
         ("inputs.weather", {"known_before": ["temp"]}),  # no outcomes
         ("windows.judge_days", 0),
         ("candidates", []),

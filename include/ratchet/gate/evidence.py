@@ -119,6 +119,9 @@ def _no_row_repeated(evidence: Evidence) -> Check:
 def _point_in_time(evidence: Evidence) -> Check:
     late = sorted(evidence.future_features)
     reason = f"features that use what is known only after the prediction: {', '.join(late) or 'none'}"
+    if evidence.range_dependent:
+        hanging = ", ".join(sorted(evidence.range_dependent))
+        reason += f" (some change already with the days that are made at once, beyond their lookback: {hanging})"
     if evidence.rows_without_instant:
         reason += f"; {evidence.rows_without_instant:,} rows do not say for which instant they are scored"
     if evidence.fails_without_future:

@@ -24,6 +24,7 @@ class Evidence:
     late_days: days of the window that are not among the rows, as many of their outcomes are still to come.
     repeated_rows: rows whose key lies in a train or validate window of either model.
     future_features: features that change when what is known only after prediction time is taken away.
+    range_dependent: those of the future features that change with how many days are made at once.
     rows_without_instant: rows that don't say for which instant they are scored.
     fails_without_future: what the feature function raised when it was taken away; "" where it did not.
     batch_seconds: {"challenger": [...], "champion": [...]}: seconds for one and the same batch, in turn.
@@ -35,6 +36,7 @@ class Evidence:
     late_days: Sequence[str] = ()
     repeated_rows: int = 0
     future_features: Sequence[str] = ()
+    range_dependent: Sequence[str] = ()
     rows_without_instant: int = 0
     fails_without_future: str = ""
     batch_seconds: Mapping[str, Sequence[float]] = field(default_factory=dict)

@@ -72,13 +72,18 @@ class Approvals:
             f"{responded_by} is no approver of {model}: the answer about version {version} counts for nothing",
             seen=f"{answer} by {responded_by}",
             expected=f"one of {sorted(allowed_approvers)}",
-            hint="it is on record; dispatch starts a fresh run that asks anew",
+            hint="it is on record; dispatch starts a fresh run, three in all per champion; then start one by hand",
         )
 
     def approval(self, model: str, version: int, verdict_digest: str) -> Approval | None:
         """The question about that verdict: the newest that was answered, else the newest; None when never asked."""
         with self._chain.read() as connection:
             return deciding(approvals_of(connection, model, version, verdict_digest))
+
+    def questions(self, model: str, version: int, verdict_digest: str) -> list[Approval]:
+        """Every question about that verdict, oldest first."""
+        with self._chain.read() as connection:
+            return approvals_of(connection, model, version, verdict_digest)
 
     def expire_approvals(self, model: str, now: datetime) -> list[Approval]:
         """Give up the questions of that model that nobody answered in time: their challengers become "expired",

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import islice
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, or_, select
 
 from ratchet.errors import ApprovalError
 from ratchet.ledger.chain import BEFORE_ALL, Chain, as_event, holds
 from ratchet.ledger.head import Head
 from ratchet.ledger.plain import check_words
-from ratchet.ledger.sealed import AT_ONCE, TABLES, Told
+from ratchet.ledger.sealed import AT_ONCE, ROW_IS_PAYLOAD, TABLES, Told
 from ratchet.ledger.tables import approvals, broken_glass, challengers, champions, events, verdicts
 from ratchet.ledger.values import Event, VerifyReport, WrongRow
 
 NAMED = 100  # rows that a report names; all are counted
 OF_VERSIONS = (challengers, verdicts, broken_glass, approvals, champions)  # told of under models/<model>/versions/
+MOVES = [kind for kind, table in ROW_IS_PAYLOAD.items() if table is champions]
 
 
 class Audit:
@@ -45,14 +46,14 @@ class Audit:
         entry of that kind about the subject tells already aren't told again."""
         check_words(kind=kind, subject=subject, actor=actor)
         with self._chain.write(actor) as transaction:
-            known = _newest(transaction.connection, kind, subject)
+            known = newest_told(transaction.connection, kind, subject)
             if "digest" not in facts or known is None or known.get("digest") != facts["digest"]:
                 transaction.append(kind, subject, facts)
 
     def card_url(self, model: str, version: int) -> str | None:
         """Where the newest model card of a version lies; None before one was filed."""
         with self._chain.read() as connection:
-            told = _newest(connection, "card_filed", f"models/{model}/versions/{version}")
+            told = newest_told(connection, "card_filed", f"models/{model}/versions/{version}")
         return told["url"] if told else None
 
     def verify(self) -> VerifyReport:
@@ -74,30 +75,35 @@ class Audit:
         return VerifyReport(bad is None, entries, first_bad, reason, wrong, rows)
 
     def _walk(self, connection: Connection, said: Told) -> tuple[int, tuple[int, str] | None]:
-        previous, bad, entries = BEFORE_ALL, None, 0
-        for row in connection.execute(select(events).order_by(events.c.seq).execution_options(yield_per=AT_ONCE)):
+        bad, entries = None, 0
+        for row, fault in _looked_at(self._chain, connection):
             entries += 1
-            bad = bad or self._look(row, previous)
-            previous = Head(row.seq, row.hash)
+            bad = bad or fault
             if bad is None:
                 said.hear(row.seq, row.kind, row.payload)
         return entries, bad
 
-    def _look(self, row: Row, previous: Head) -> tuple[int, str] | None:
-        if row.seq != previous.seq + 1:
-            return previous.seq + 1, f"entry {previous.seq + 1} was deleted: entry {row.seq} follows {previous.seq}"
-        if not self._chain.sealed_rightly(row):
-            return (
-                row.seq,
-                f"entry {row.seq} was altered, put here from another place, or forged: its hash does not fit",
-            )
-        if row.prev_hash != previous.hash:
-            return row.seq, f"entry {row.seq} does not follow entry {previous.seq}: one of the two was put in its place"
-        return None
+
+def _looked_at(chain: Chain, connection: Connection) -> Iterator[tuple[Row, tuple[int, str] | None]]:
+    """Every entry in order, and the place and name of what is wrong with it; None for nothing."""
+    previous = BEFORE_ALL
+    for row in connection.execute(select(events).order_by(events.c.seq).execution_options(yield_per=AT_ONCE)):
+        yield row, _fault(chain, row, previous)
+        previous = Head(row.seq, row.hash)
 
 
-def _newest(connection: Connection, kind: str, subject: str) -> dict | None:
-    """What the newest entry of that kind about the subject tells."""
+def _fault(chain: Chain, row: Row, previous: Head) -> tuple[int, str] | None:
+    if row.seq != previous.seq + 1:
+        return previous.seq + 1, f"entry {previous.seq + 1} was deleted: entry {row.seq} follows {previous.seq}"
+    if not chain.sealed_rightly(row):
+        return row.seq, f"entry {row.seq} was altered, put here from another place, or forged: its hash does not fit"
+    if row.prev_hash != previous.hash:
+        return row.seq, f"entry {row.seq} does not follow entry {previous.seq}: one of the two was put in its place"
+    return None
+
+
+def newest_told(connection: Connection, kind: str, subject: str) -> dict | None:
+    """What the newest entry of that kind about the subject tells; None for no such entry."""
     mine = (events.c.subject == subject, events.c.kind == kind)
     told = connection.scalar(select(events.c.payload).where(*mine).order_by(events.c.seq.desc()).limit(1))
     return json.loads(told) if told else None
@@ -120,21 +126,54 @@ def _against_tables(connection: Connection, said: Told) -> tuple[int, tuple[Wron
 
 
 def refuse_altered(chain: Chain, connection: Connection, model: str) -> None:
-    """Compare what a move of the model's champion rests on (its rows in OF_VERSIONS) with the sealed entries about its
-    versions, and with those alone: the rest of the chain is for `Audit.verify`.
+    """Compare what a promotion rests on (the model's rows in OF_VERSIONS) with the entries about its versions. Every
+    entry of the chain is looked at first: only so it shows that none about the model was taken out of the way.
 
-    Raises ApprovalError when a row was altered, deleted or forged, or an entry was: nothing may move on such a record.
+    Raises ApprovalError when an entry, or such a row, was altered, deleted or forged: nothing may move on such a
+    record.
     """
-    wrong = _missing_entries(connection)
-    mine = events.c.subject.startswith(f"models/{model}/versions/", autoescape=True)
+    rows = {table: table.c.model == model for table in OF_VERSIONS}
+    _refuse(model, _bad_entry(chain, connection) or _wrong_row(connection, _of_versions(model), rows))
+
+
+def refuse_altered_past(chain: Chain, connection: Connection, model: str) -> None:
+    """As `refuse_altered`, of what a rollback rests on: the moves, and the challengers that were champion. What was
+    edited of any other keeps no champion that does harm."""
+    once = select(champions.c.version).where(champions.c.model == model)  # rightly: the moves are compared first
+    subjects = [f"models/{model}/versions/{version}" for version in connection.scalars(once)]
+    told_moves = _of_versions(model) & events.c.kind.in_(MOVES)
+    _refuse(
+        model,
+        _bad_entry(chain, connection)
+        or _wrong_row(connection, told_moves, {champions: champions.c.model == model})
+        or _wrong_row(
+            connection,
+            events.c.subject.in_(subjects),
+            {challengers: (challengers.c.model == model) & challengers.c.version.in_(once)},
+        ),
+    )
+
+
+def _of_versions(model: str) -> ColumnElement:
+    return events.c.subject.startswith(f"models/{model}/versions/", autoescape=True)
+
+
+def _bad_entry(chain: Chain, connection: Connection) -> str | None:
+    return next((fault[1] for _, fault in _looked_at(chain, connection) if fault), None)
+
+
+def _wrong_row(connection: Connection, heard: ColumnElement, rows: Mapping[Table, ColumnElement]) -> str | None:
+    """The first of those rows that is not as the entries that are `heard` tell it."""
+    told = select(events.c.seq, events.c.kind, events.c.payload).where(heard).order_by(events.c.seq)
     with closing(Told()) as said:
-        for entry in connection.execute(select(events).where(mine).order_by(events.c.seq)).yield_per(AT_ONCE):
-            if not chain.sealed_rightly(entry):
-                wrong = f"entry {entry.seq} was altered or forged"
-                break
-            said.hear(entry.seq, entry.kind, entry.payload)
-        rows = (one for table in OF_VERSIONS for one in said.wrong_rows(connection, table, table.c.model == model))
-        wrong = wrong or next(map(str, rows), None)
+        for entry in connection.execute(told.execution_options(yield_per=AT_ONCE)):
+            said.hear(*entry)
+        return next(
+            (str(row) for table, those in rows.items() for row in said.wrong_rows(connection, table, those)), None
+        )
+
+
+def _refuse(model: str, wrong: str | None) -> None:
     if wrong:
         raise ApprovalError(
             f"what is on record of {model} is not what was sealed: its champion does not move",
@@ -142,8 +181,3 @@ def refuse_altered(chain: Chain, connection: Connection, model: str) -> None:
             expected="rows and entries as Ratchet wrote them",
             hint="run `ratchet audit verify`, and follow docs/runbooks/the-ledger-does-not-verify.md",
         )
-
-
-def _missing_entries(connection: Connection) -> str | None:
-    there, newest = connection.execute(select(func.count(), func.max(events.c.seq)).select_from(events)).one()
-    return None if there == newest else f"{newest - there} entries were deleted"

@@ -105,9 +105,11 @@ class Chain:
             yield connection
 
     def sealed_rightly(self, row: Row) -> bool:
-        """Whether an entry's hash is that of its own fields and the key."""
+        """Whether an entry's hash is that of its own fields and the key; a blob in one of them is never."""
+        if {str} != set(map(type, row[1:])):  # all but seq
+            return False
         entry = {name: getattr(row, name) for name in FIELDS}
-        return hmac.compare_digest(seal(self._key, row.prev_hash, entry), row.hash)
+        return hmac.compare_digest(seal(self._key, row.prev_hash, entry).encode(), row.hash.encode())
 
     def _head(self, connection: Connection) -> Head:
         known = self.head_file.read()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -108,6 +109,7 @@ def _make_engine(url: str) -> Engine:
 
 def _set_up_sqlite(connection, _record) -> None:
     connection.isolation_level = None  # sqlite3 shall not begin transactions by itself: _begin_sqlite does
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")  # for bytes that were put in by hand
     for pragma in (f"busy_timeout = {int(WAIT_SECONDS * 1000)}", "journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")
 

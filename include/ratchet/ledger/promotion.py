@@ -8,9 +8,9 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from ratchet.errors import UnknownNameError
-from ratchet.ledger.audit import refuse_altered
+from ratchet.ledger.audit import newest_told, refuse_altered, refuse_altered_past
 from ratchet.ledger.broken_glass import glass_of
-from ratchet.ledger.chain import Chain, Transaction
+from ratchet.ledger.chain import Chain, Transaction, as_event
 from ratchet.ledger.challengers import challenger_of, champion_of, set_status, verdict_of
 from ratchet.ledger.conditions import (
     check_approval,
@@ -25,6 +25,7 @@ from ratchet.ledger.plain import check_words, instant
 from ratchet.ledger.questions import approvals_of, retire_older
 from ratchet.ledger.rows import read_all
 from ratchet.ledger.tables import champions, events
+from ratchet.ledger.values import Event
 
 
 class Promotion:
@@ -59,8 +60,8 @@ class Promotion:
         before a newer question took its place, and nobody said Reject. With `four_eyes` none of those who asked can be
         the one who answered. With `glass_digest` broken glass stands in for the verdict, and four eyes are required
         whatever the argument. All of that as it was sealed (see ratchet.ledger.audit.refuse_altered). Challengers of
-        older data are "superseded" by the move. Doing it again returns the champion unchanged. `now` is put down as the
-        time of the move.
+        older data are "superseded" by the move, and so is what is still asked about this one. Doing it again returns
+        the champion unchanged. `now` is put down as the time of the move.
 
         Raises UnknownNameError; ApprovalError when verdict, glass or answer is missing, not good enough or not as it
         was sealed, or the version was rejected since (see `reject_smoked`); ConflictError when the champion has moved.
@@ -100,30 +101,39 @@ class Promotion:
             return moved
 
     def reject_smoked(self, model: str, version: int, reason: str) -> None:
-        """Reject a challenger that did not pass its smoke test, on record and once; one that was champion before keeps
-        the status "promoted"."""
+        """Reject a challenger that did not pass its smoke test, on record; one that was champion before keeps the
+        status "promoted". The first reason stands: it is not told again."""
         check_words(reason=reason)
         with self._chain.write() as transaction:
             challenger = challenger_of(transaction.connection, model, version)
-            if challenger.status != "rejected":
+            subject = f"models/{model}/versions/{version}"
+            known = newest_told(transaction.connection, "smoke_test_failed", subject)
+            if known is None or challenger.status not in ("rejected", "promoted"):
                 set_status(transaction, challenger, "rejected")
-                subject = f"models/{model}/versions/{version}"
                 transaction.append("smoke_test_failed", subject, {"version": version, "reason": reason})
 
     def record_first_scoring(self, model: str, epoch: int, passed: bool, facts: Mapping) -> bool:
-        """Put on record how the first scoring after a move of the champion pointer went. The first record stands:
-        returns what it says."""
+        """Put on record how the first scoring after a move of the champion pointer went: a failure once, and a pass
+        once, also after a failure. A pass is final. Returns what stands on record then."""
         with self._chain.write() as transaction:
             known = _first_scoring(transaction.connection, model, epoch)
-            if known is None:
+            if known is None or (passed and not known):
                 kind = "first_scoring_passed" if passed else "first_scoring_failed"
                 transaction.append(kind, _epoch(model, epoch), {"epoch": epoch, **facts})
-            return passed if known is None else known
+            return passed or known is True
 
     def first_scoring(self, model: str, epoch: int) -> bool | None:
-        """Whether the first scoring after that move went well; None while it is not on record."""
+        """Whether the first scoring after that move went well: True if a pass is on record, False if nothing but
+        failures, None for neither."""
         with self._chain.read() as connection:
             return _first_scoring(connection, model, epoch)
+
+    def held_days(self, model: str) -> dict[tuple[str, str, int], Event]:
+        """The entries of the days that were held back on probation, by (day, inputs digest, version); the first."""
+        mine = (events.c.subject == f"models/{model}/held_days", events.c.kind == "day_held")
+        with self._chain.read() as connection:
+            told = list(map(as_event, connection.execute(select(events).where(*mine).order_by(events.c.seq.desc()))))
+        return {(one.payload["day"], one.payload["inputs_digest"], one.payload["version"]): one for one in told}
 
     def rollback(self, model: str, to_version: int | None, actor: str, reason: str, expected_epoch: int) -> Champion:
         """Make a version champion again that once was: `to_version`, or with None the one that the champion of now took
@@ -131,7 +141,8 @@ class Promotion:
 
         When `to_version` is champion already, or this very call has been made before (same epoch, actor and reason),
         it returns the champion unchanged. Raises UnknownNameError when there is no champion or no such version;
-        ApprovalError when the version never was champion, there is none before, or the record is not as it was sealed;
+        ApprovalError when the version never was champion, there is none before, or what it rests on is not as it was
+        sealed (see ratchet.ledger.audit.refuse_altered_past);
         ConflictError when the champion has moved.
         """
         check_words(actor=actor, reason=reason)
@@ -146,7 +157,7 @@ class Promotion:
             ):
                 return champion
             check_epoch(model, champion, expected_epoch)
-            refuse_altered(self._chain, connection, model)
+            refuse_altered_past(self._chain, connection, model)
             target = challenger_of(connection, model, version_before(history) if to_version is None else to_version)
             check_was_champion(history, target)
             return _move(
@@ -168,8 +179,8 @@ def _history(connection: Connection, model: str) -> list[Champion]:
 
 def _first_scoring(connection: Connection, model: str, epoch: int) -> bool | None:
     mine = (events.c.subject == _epoch(model, epoch), events.c.kind.startswith("first_scoring_"))
-    kind = connection.scalar(select(events.c.kind).where(*mine).order_by(events.c.seq).limit(1))
-    return None if kind is None else kind == "first_scoring_passed"
+    kinds = connection.scalars(select(events.c.kind).where(*mine)).all()
+    return "first_scoring_passed" in kinds if kinds else None
 
 
 def _move(transaction: Transaction, target: Challenger, kind: str, **move: object) -> Champion:

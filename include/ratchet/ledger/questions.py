@@ -97,10 +97,12 @@ def approvals_of(connection: Connection, model: str, version: int, verdict_diges
 
 
 def retire_older(transaction: Transaction, champion: Challenger) -> None:
-    """Challengers of older data than the new champion's are out, and questions about them: each "superseded"."""
+    """Challengers of older data than the new champion's are out, and questions about them or about it: each
+    "superseded"."""
     connection, subject = transaction.connection, f"models/{champion.model}/versions"
     for question in _open_questions(connection, champion.model, transaction.now):
-        if challenger_of(connection, question.model, question.version).as_of < champion.as_of:
+        mine = question.version == champion.version
+        if mine or challenger_of(connection, question.model, question.version).as_of < champion.as_of:
             _supersede(transaction, question, champion.version)
     left = (challengers.c.model == champion.model, challengers.c.status.in_(TO_JUDGE))
     older = read_all(connection, Challenger, challengers, *left, challengers.c.as_of < champion.as_of)

@@ -137,7 +137,10 @@ def _stored(table: Table, name: str, value: object) -> object:
 
 
 def _same(table: Table, name: str, value: object) -> object:
-    """SQLite has 0 and 1 for false and true."""
+    """SQLite has 0 and 1 for false and true. It also holds what no column is for, such as blobs: as their repr, which
+    nothing that was written is."""
+    if not isinstance(value, str | int | None):
+        return {"odd": repr(value)[:_LONGEST]}
     return bool(value) if isinstance(table.c[name].type, Boolean) and value in (0, 1) else value
 
 
@@ -146,10 +149,11 @@ def _key(table: Table, row: Mapping) -> str:
 
 
 def _name(key: str) -> str:
-    return ", ".join(f"{column} {value}" for column, value in json.loads(key).items())
+    named = {column: _shown(value) if isinstance(value, dict) else value for column, value in json.loads(key).items()}
+    return ", ".join(f"{column} {value}" for column, value in named.items())
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, dict):
+    if isinstance(value, dict) and "sha256" in value:
         return f"a text of {value['characters']} characters with sha256 {value['sha256'][:12]}..."
-    return json.dumps(value, ensure_ascii=False)
+    return value["odd"] if isinstance(value, dict) else json.dumps(value, ensure_ascii=False)

@@ -17,7 +17,7 @@ from uuid import uuid4
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from ratchet.errors import ModelFileError, UnknownNameError
+from ratchet.errors import ModelFileError, RegistryError
 from ratchet.failpoints import failpoint
 from ratchet.model_files import check_model, model_digest
 from ratchet.registry.client import Client, create, plain, without_password
@@ -41,21 +41,20 @@ class Versions(Client):
         `delete_doubles`). Raises ModelFileError when the files are not those that the run saved.
         """
         with self._errors(f"{model} can't be registered"):
-            if found := self._version_of(model, identity, digest):
-                return found
             model_id = self._client.get_run(run_id).data.tags.get(MODEL_ID)
-            self._check_files(f"models:/{model_id}", digest, f"run {run_id}")
+            source = f"models:/{model_id}"
+            self._check_files(source, digest, f"run {run_id}")
+            if found := self._version_of(model, identity, source):
+                return found
             create(lambda: self._client.create_registered_model(model), lambda: self._registered(model))
             failpoint("registry.before_version")
             tags = {**tags, IDENTITY: identity, DIGEST: digest, ATTEMPT: uuid4().hex}
             made = create(
-                lambda: self._client.create_model_version(
-                    model, f"models:/{model_id}", run_id, tags=tags, model_id=model_id
-                ),
+                lambda: self._client.create_model_version(model, source, run_id, tags=tags, model_id=model_id),
                 lambda: next(iter(self._tagged(model, ATTEMPT, tags[ATTEMPT])), None),
             )
             failpoint("registry.after_version")
-            return self._version_of(model, identity, digest) or int(made.version)
+            return self._version_of(model, identity, source) or int(made.version)
 
     def delete_doubles(self, model: str, identity: str, digest: str, keep: Collection[int]) -> list[int]:
         """Deletes versions of that identity and these files which are not among those to `keep`: an attempt that raced
@@ -106,16 +105,13 @@ class Versions(Client):
             model_id = self._client.get_run(run_id).data.tags.get(MODEL_ID)
         return self._fetch(f"models:/{model_id}", Path(folder))
 
-    def _version_of(self, model: str, identity: str, digest: str) -> int | None:
-        """The version of that identity whose files are these; of several the lowest number, which is the same for all
-        who look. Anybody may tag a version as they like: one of other files is not taken, and is told of."""
+    def _version_of(self, model: str, identity: str, source: str) -> int | None:
+        """The version of that identity made from that logged model; of several the lowest number, which is the same for
+        all who look. Anybody may tag a version as they like: one from elsewhere is told of, and nothing is fetched."""
         for found in self._tagged(model, IDENTITY, identity):
-            try:
-                self._check_files(found.source, digest, f"version {found.version} of {model}")
-            except (ModelFileError, UnknownNameError) as error:
-                log.warning("a version that only says it is ours: %s", error)
-            else:
+            if found.source == source:
                 return int(found.version)
+            log.warning("version %s of %s only says it is ours: it is from %s", found.version, model, found.source)
         return None
 
     def _tagged(self, model: str, tag: str, value: str) -> list[ModelVersion]:
@@ -131,8 +127,8 @@ class Versions(Client):
             raise
 
     def _check_files(self, source: str, digest: str, whose: str) -> None:
-        """Reads the files again: they are those of that digest, and `load_model` would take them. A stranger's are not
-        parsed: anybody may register what they like."""
+        """Reads the files again: they are those of that digest, and `load_model` would take them. Others are not
+        parsed: who can write there may have put anything."""
         with tempfile.TemporaryDirectory() as folder:
             files = self._fetch(source, Path(folder))
             if (seen := model_digest(files)) != digest:
@@ -160,11 +156,21 @@ class Versions(Client):
             files = Path(part) / "files"
             files.mkdir()
             with self._errors(f"{source} can't be downloaded"):
-                mlflow.artifacts.download_artifacts(
-                    artifact_uri=source, dst_path=str(files), tracking_uri=self.tracking_uri
-                )
+                _download(source, files, self.tracking_uri)
             (files / "registered_model_meta").unlink(missing_ok=True)  # MLflow's client adds it on the way
             return _put(files, folder / model_digest(files))
+
+
+def _download(source: str, files: Path, tracking_uri: str) -> None:
+    try:
+        mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(files), tracking_uri=tracking_uri)
+    except ValueError as error:  # how MLflow says that its files lie at an address that it can't read
+        raise RegistryError(
+            f"{source} can't be downloaded",
+            seen=without_password(str(error))[:500],
+            where=without_password(tracking_uri),
+            hint="look at the artifact location of its experiment in MLflow's UI; nothing was decided",
+        ) from None
 
 
 def _put(files: Path, target: Path) -> Path:

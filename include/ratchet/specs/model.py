@@ -18,8 +18,8 @@ class Input(Strict):
 
     What could be known when; the gate checks that no feature looks ahead (see ratchet.point_in_time). `happens_at`: the
     column with the instant from which a row could be known; None: when its day has ended. `known_later`: columns that
-    are not known yet when a row is scored. `known_before`, of the outcome dataset: columns that the label function
-    reads, and that are known all the same (a planned time)."""
+    are not known yet when a row is scored. `known_before`, of the outcome dataset: columns that are known before the
+    outcomes are told (a planned time)."""
 
     lookback_days: int = Field(default=0, ge=0)
     latest: bool = False
@@ -109,8 +109,8 @@ class ModelSpec(Strict):
 
     `feature_function` and `label_function` are `module:function` (see docs/add-a-model.md). `scored_dataset` is the
     one whose rows are scored, one prediction a row, known by its key; `predicted_at` is its column with the instant
-    for which a row is scored, or "start_of_day": of the row's own day, in the dataset's time zone. `classes`: the
-    labels of a multiclass model, in order.
+    for which a row is scored, or "start_of_day": of the row's own day, in the dataset's time zone; it is scored
+    `predicted_ahead_minutes` before that. `classes`: the labels of a multiclass model, in order.
     """
 
     name: Name
@@ -123,6 +123,7 @@ class ModelSpec(Strict):
     outcome_dataset: Name
     inputs: dict[Name, Input]
     predicted_at: str
+    predicted_ahead_minutes: int = Field(default=0, ge=0, le=366 * 24 * 60)
     feature_function: str = Field(pattern=r"^[a-z_][\w.]*:[a-z_]\w*\z")
     label_function: str = Field(pattern=r"^[a-z_][\w.]*:[a-z_]\w*\z")
     numeric_features: list[str]

@@ -15,7 +15,7 @@ from ratchet.ledger.challengers import PASSED
 from ratchet.plain_text import one_line
 from ratchet.windows import in_order
 
-LEDGER_WAITS = (1, 2, 4, 8, 15, 30, 60, 60, 60, 60)  # seconds: five minutes for a ledger that is away
+LEDGER_WAITS = (1, 2, 4, 8, 15, 30, 60, 60, 60, 60)  # seconds: five minutes, beside what each try takes
 log = logging.getLogger(__name__)
 
 
@@ -169,8 +169,8 @@ def record_answer(
     """Keep a person's answer to the question that a task run asked, whatever has been asked since.
 
     It was given once and won't be given again, so a ledger that can't be reached is tried again after each of
-    LEDGER_WAITS. `answer` as Ledger.record_answer takes it, and its errors; those who may answer are the spec's.
-    Returns {answer, by}.
+    LEDGER_WAITS; with another process at its lock each try waits for that, too. `answer` as Ledger.record_answer takes
+    it, and its errors; those who may answer are the spec's. Returns {answer, by}.
     """
     allowed = deployment.model(model).approval.approvers
     for seconds in (*LEDGER_WAITS, None):

@@ -33,7 +33,7 @@ def file_card(deployment: Deployment, spec: ModelSpec, version: int, rows: pd.Da
     from ratchet.snapshot import load_snapshot
 
     challenger = deployment.ledger.challenger(spec.name, version)
-    made = ModelSpec.model_validate(challenger.manifest["spec"]) if "spec" in challenger.manifest else spec
+    made = _spec_of(challenger, spec)
     if rows is not None and len(rows):
         _keep_evaluation(deployment, made, challenger, rows)
     judged = _kept_evaluation(deployment, challenger)
@@ -56,6 +56,14 @@ def file_card(deployment: Deployment, spec: ModelSpec, version: int, rows: pd.Da
         subject = f"models/{spec.name}/versions/{version}"
         deployment.ledger.note("card_filed", subject, {"url": url, "digest": key}, "ratchet")
     return url
+
+
+def _spec_of(challenger: Challenger, today: ModelSpec) -> ModelSpec:
+    """That of its training; today's where this release can't read it."""
+    try:
+        return ModelSpec.model_validate(challenger.manifest.get("spec"))
+    except ValueError:
+        return today
 
 
 def _candidate(challenger: Challenger) -> dict:

@@ -50,6 +50,7 @@ def gather_evidence(deployment: Deployment, spec: ModelSpec, challenger: Challen
         late_days=late,
         repeated_rows=_repeated(deployment, spec, rows, models.values()),
         future_features=leaks.features,
+        range_dependent=leaks.range_dependent,
         rows_without_instant=leaks.rows_without_instant,
         fails_without_future=leaks.failure,
         batch_seconds=_batch_seconds(estimators, rows, spec),

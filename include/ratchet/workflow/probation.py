@@ -62,21 +62,22 @@ class Probation:
         return way_back(self.deployment, self.champion)
 
     def load(self):
-        """The champion's estimator. Raises FirstScoringError, after the rollback, for one that failed before or can't
-        be loaded on probation. One with nothing to go back to is tried again: its day may have been mended."""
+        """The champion's estimator. Raises FirstScoringError, after the rollback, for one that failed before or whose
+        files are at fault on probation. With nothing to go back to nothing is held against it: what failed before is
+        tried again, and a ModelFileError is raised as it is, as the files may be mended."""
         if self.on and self.before is False and self._back:
             self._go_back(FirstScoringError("its first scoring failed before", hint="look at that run"))
         try:
             return load_version(self.deployment, self.spec.name, self.champion.version)
         except ModelFileError as error:
-            if not self.on:
+            if not (self.on and self._back):
                 raise
             self._go_back(error)
 
     def score(self, estimator, inputs: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
         """As score_frame, of the rows of one day. On probation scores that can't be right, or whatever the estimator
-        raises, become a HeldDayError where the day is to blame, or is not newer than what the champion knows; else a
-        FirstScoringError, after the rollback."""
+        raises, become a FirstScoringError, after the rollback. A HeldDayError, of that day alone, where the day is
+        to blame or nobody can tell: it is not newer than what the champion knows, or no version could come back."""
         if not self.on:
             return score_frame(estimator, inputs, spec)
         scores, error = _try(estimator, inputs, spec, self._proof)
@@ -84,8 +85,12 @@ class Probation:
             return scores
         day = str(inputs["day"].iloc[0])
         if day <= self.champion.as_of:
-            raise self._held_as_old(day, error)
-        if self._back and (other := _try(self._back.estimator, inputs, spec, self._back.proof)[1]):
+            needed = f"a day after {self.champion.as_of}, which its data goes up to, to hold it against the version"
+            raise self._held(day, error, needed)
+        if self._back is None:
+            needed = "a version before it that has served and could come back, to tell whose fault it is"
+            raise self._held(day, error, needed)
+        if other := _try(self._back.estimator, inputs, spec, self._back.proof)[1]:
             raise self._held_for_its_data(day, error, other)
         return self._go_back(error)
 
@@ -102,13 +107,6 @@ class Probation:
         why, back = _why(error), self._back
         if ledger.record_first_scoring(model, champion.epoch, False, {"version": champion.version, "why": why}):
             raise error  # it has passed meanwhile: this attempt was overtaken
-        if back is None:
-            raise FirstScoringError(
-                f"version {champion.version} of {model} fails at its first day, and no version has served before it "
-                "that could come back",
-                seen=why,
-                hint="nothing was published; promote another version",
-            ) from error
         reason = f"first scoring failed: {why[:300]}"
         moved = ledger.rollback(model, back.version, "ratchet", reason, champion.epoch)
         try:
@@ -121,13 +119,14 @@ class Probation:
             hint=f"nothing of version {champion.version} was published; dispatch scores the days with the other",
         ) from error
 
-    def _held_as_old(self, day: str, error: Exception) -> HeldDayError:
-        champion = self.champion
+    def _held(self, day: str, error: Exception, needed: str) -> HeldDayError:
+        version, model = self.champion.version, self.spec.name
         return HeldDayError(
-            f"what version {champion.version} of {self.spec.name} says of {day} can't be right: it is not published",
+            f"what version {version} of {model} says of {day} can't be right: it is not published",
             seen=_why(error),
-            expected=f"a day after {champion.as_of}, which its data goes up to, to hold it against the version",
-            hint="look at what was delivered for that day, and have it delivered again",
+            expected=needed,
+            hint="the day is held back: look at what was delivered for it and have it delivered again, or promote "
+            "another version",
         )
 
     def _held_for_its_data(self, day: str, error: Exception, other: Exception) -> HeldDayError:
@@ -143,9 +142,9 @@ class Probation:
 
 
 def served(deployment: Deployment, model: str) -> set[int]:
-    """The versions that have scored a day which tells something of them."""
+    """The versions that have scored a day newer than what they know, of however few rows."""
     as_of = {one.version: one.as_of for one in deployment.ledger.challengers(model)}
-    return {one.version for one in deployment.ledger.scorings(model) if tells(one.day, one.rows, as_of[one.version])}
+    return {one.version for one in deployment.ledger.scorings(model) if one.day > as_of[one.version]}
 
 
 def way_back(deployment: Deployment, champion: Champion) -> WayBack | None:

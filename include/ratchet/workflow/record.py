@@ -14,8 +14,11 @@ def promotion_of(deployment: Deployment, model: str, version: int, to_epoch: int
 
 
 def approval_of(deployment: Deployment, promotion: Champion) -> Approval:
-    """The answer that the promotion rests on."""
-    return deployment.ledger.approval(promotion.model, promotion.version, promotion.verdict_digest)
+    """The answer that the promotion rests on, whatever was answered since: the newest of those it could have known, or
+    by clocks that differ the first."""
+    asked = deployment.ledger.questions(promotion.model, promotion.version, promotion.verdict_digest)
+    mine = [one for one in asked if (one.answer, one.responded_by) == ("Approve", promotion.actor)]
+    return ([one for one in mine if one.responded_at <= promotion.moved_at] or mine[:1])[-1]
 
 
 def gate_said(verdict: Verdict | None) -> dict | None:

@@ -8,19 +8,17 @@ import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 from ratchet.child_process import HOUR, installer_environment, rebuild_environment, run_child
 from ratchet.deployment import Deployment
-from ratchet.errors import ModelFileError, NotReproducedError, RatchetError, UnknownNameError
+from ratchet.digests import source_digest
+from ratchet.errors import ModelFileError, NotReproducedError, RatchetError, SpecError, UnknownNameError
 from ratchet.ledger import Challenger
 from ratchet.proof import Proof, compare
 from ratchet.recipes import fetch_lock, fetch_source
 
-if TYPE_CHECKING:
-    from ratchet.specs import ModelSpec
-
-REBUILT, NOT_REBUILT = "version_reproduced", "version_not_reproduced"
+BEGUN, REBUILT, NOT_REBUILT = "version_rebuild_begun", "version_reproduced", "version_not_reproduced"
+NEEDED = ("proof", "source_digest", "lock_digest", "spec", "candidate", "estimator", "params", "threads")
 MOST_SECONDS = {"environment": 2 * HOUR, "rebuild": 12 * HOUR}
 
 
@@ -33,36 +31,42 @@ def reproduce_version(deployment: Deployment, model: str, version: int, *, build
 
     Returns {version, proven, rebuilt, registered: each {to_the_last_bit, difference, same_content, same_machine,
     proven}, lock, source: "as here" or "as kept", seconds}; on record as version_reproduced. Raises UnknownNameError
-    for a version that is not there or has no manifest, NotReproducedError for one that was trained on rows that are
-    erased: neither is tried. What was tried and failed is on record as version_not_reproduced: NotReproducedError for
-    one that comes out otherwise or needs another environment; ParameterError, ModelFileError, UnknownNameError for a
-    snapshot, source, lock or registered file that was altered or lost.
+    for a version that is not there or has no whole manifest, NotReproducedError for one that was trained on rows that
+    are erased: neither is tried. A try is on record from its beginning, as version_rebuild_begun, and whatever it fails
+    by as version_not_reproduced, unless that may pass by itself (a retryable error): NotReproducedError for one that
+    comes out otherwise or needs another environment; ParameterError, ModelFileError, UnknownNameError for a snapshot,
+    source, lock or registered file that was altered or lost.
     """
     started, challenger = perf_counter(), deployment.ledger.challenger(model, version)
     _require_rebuildable(deployment, challenger)
     subject = f"models/{model}/versions/{version}"
+    deployment.ledger.note(BEGUN, subject, {"version": version}, actor)
     try:
         result = _reproduce(deployment, challenger, build=build)
         _require_proven(deployment, challenger, result)
-    except RatchetError as error:
-        if not error.retryable:
-            deployment.ledger.note(NOT_REBUILT, subject, {"version": version, "why": error.what}, actor)
+    except Exception as error:
+        if not getattr(error, "retryable", False):
+            deployment.ledger.note(NOT_REBUILT, subject, {"version": version, "why": _why(error)}, actor)
         raise
     result |= {"seconds": round(perf_counter() - started, 1)}
     deployment.ledger.note(REBUILT, subject, result, actor)
     return result
 
 
+def _why(error: Exception) -> str:
+    return error.what if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}"[:300]
+
+
 def _reproduce(deployment: Deployment, challenger: Challenger, *, build: bool) -> dict:
     from ratchet.snapshot import load_snapshot
 
     recorded, wanted = Proof(**challenger.manifest["proof"]), challenger.manifest["source_digest"]
-    spec = _spec(challenger)
     snapshot = load_snapshot(deployment.lake.storage, challenger.model, challenger.snapshot)
     with tempfile.TemporaryDirectory(prefix="ratchet-rebuild-") as name:
         folder = Path(name)
         registered = _registered(deployment, challenger, folder)
         source = fetch_source(deployment.storage, wanted, folder / "source")
+        told = "as here" if _is_installed(source, wanted) else "as kept"
         python, lock = _environment(deployment, challenger, folder, build=build)
         snapshot.frame.to_parquet(folder / "frame.parquet", index=False)
         given = {"windows": snapshot.manifest["windows"], "registered": str(registered)}
@@ -74,8 +78,17 @@ def _reproduce(deployment: Deployment, challenger: Challenger, *, build: bool) -
         "proven": compared["rebuilt"].same_fit and compared["registered"].proven,
         **{of: one.as_dict() for of, one in compared.items()},
         "lock": lock,
-        "source": "as here" if wanted == deployment.source_digest(spec) else "as kept",
+        "source": told,
     }
+
+
+def _is_installed(source: Path, digest: str) -> bool:
+    """Whether the packages in that folder are those that are installed here. The folder is asked, not the spec: a spec
+    of another release may be one that this release can't read."""
+    try:
+        return source_digest(*(package.name for package in source.iterdir())) == digest
+    except SpecError:
+        return False
 
 
 def _registered(deployment: Deployment, challenger: Challenger, folder: Path) -> Path:
@@ -130,13 +143,18 @@ def next_to_reproduce(
 
 def _rebuildable(deployment: Deployment, model: str) -> list[Challenger]:
     erased = {version for one in deployment.ledger.erasures() for version in one.versions.get(model, [])}
-    return [one for one in deployment.ledger.challengers(model) if one.manifest and one.version not in erased]
+    return [one for one in deployment.ledger.challengers(model) if not _lacks(one) and one.version not in erased]
+
+
+def _lacks(challenger: Challenger) -> list[str]:
+    """What its manifest would have to have. Versions that an older release trained may have none of it."""
+    return [name for name in NEEDED if name not in challenger.manifest]
 
 
 def _last_tries(deployment: Deployment, model: str) -> dict[int, int]:
     """{version: number of the event of its last try}."""
     events = deployment.ledger.events(subject=f"models/{model}")
-    return {one.payload["version"]: one.seq for one in events if one.kind in (REBUILT, NOT_REBUILT)}
+    return {one.payload["version"]: one.seq for one in events if one.kind in (BEGUN, REBUILT, NOT_REBUILT)}
 
 
 def _require_rebuildable(deployment: Deployment, challenger: Challenger) -> None:
@@ -148,21 +166,13 @@ def _require_rebuildable(deployment: Deployment, challenger: Challenger) -> None
                 seen=f"rows of its training were erased on {erasure.begun_at:%Y-%m-%d}: {erasure.reason}",
                 hint="nothing brings them back; its verdict and approval stay on record",
             )
-    if not challenger.manifest:
-        raise UnknownNameError(f"{model} version {version} has no manifest to build it from", hint="train a new one")
-
-
-def _spec(challenger: Challenger) -> ModelSpec:
-    from ratchet.specs import ModelSpec
-
-    try:
-        return ModelSpec.model_validate(challenger.manifest["spec"])
-    except ValueError as error:
-        raise NotReproducedError(
-            f"{challenger.model} version {challenger.version} has a spec that this release can't read",
-            seen=" ".join(str(error).split())[:300],
-            hint=f"use the release that trained it: commit {challenger.manifest['git_commit']}",
-        ) from error
+    if lacks := _lacks(challenger):
+        raise UnknownNameError(
+            f"{model} version {version} has no manifest to build it from",
+            seen=f"it lacks {', '.join(lacks)}",
+            where=f"models/{model}/versions/{version}",
+            hint="train a new one; if it had all once, see `ratchet audit verify`",
+        )
 
 
 def _environment(deployment: Deployment, challenger: Challenger, folder: Path, *, build: bool) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from ratchet.days import check_day, shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
 from ratchet.errors import HeldDayError, UnknownNameError
-from ratchet.ledger import Champion
+from ratchet.ledger import Champion, Event
 from ratchet.specs import Input, ModelSpec
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,8 @@ def score_partitions(deployment: Deployment, model: str, days: list[str]) -> dic
     A day whose inputs and champion are those of its last scoring is left as it is. Raises UnknownNameError when there
     is no champion, or when a day has no published partition of the scored dataset; FirstScoringError when a new
     champion's first day can't be right: it has been rolled back then (see ratchet.workflow.probation); HeldDayError,
-    after the other days, for one whose data is to blame. Returns {version, scored, unchanged, rows}.
+    after the other days, for one that is held back, now or since an earlier run. Returns {version, scored, unchanged,
+    rows}.
     """
     from ratchet.workflow.promotion import reconcile_alias
 
@@ -47,7 +48,11 @@ def score_partitions(deployment: Deployment, model: str, days: list[str]) -> dic
         for day, digest in digests.items()
         if not (day in done and done[day].inputs_digest == digest and done[day].version == champion.version)
     }
-    rows = _score(deployment, spec, champion, todo, used, read_at) if todo else 0
+    held = ledger.held_days(model)
+    free = {day: digest for day, digest in todo.items() if (day, digest, champion.version) not in held}
+    rows = _score(deployment, spec, champion, free, used, read_at) if free else 0
+    if waiting := sorted(set(todo) - set(free)):
+        raise _held_since(model, held[waiting[0], todo[waiting[0]], champion.version])
     return {"version": champion.version, "scored": sorted(todo), "unchanged": len(digests) - len(todo), "rows": rows}
 
 
@@ -60,7 +65,7 @@ def _score(
     read_at: int,
 ) -> int:
     """Score the days of `todo` ({day: inputs digest}), publish and record each. Returns how many rows that were. A day
-    held back on probation does not stop the others: it is raised when they are done."""
+    held back on probation goes on record and does not stop the others: it is raised when they are done."""
     from ratchet.score import score_days
     from ratchet.workflow.probation import Probation
 
@@ -85,15 +90,28 @@ def _score(
         except HeldDayError as error:
             log.warning("%s", error)
             held.append(error)
-            left.pop(min(left))  # they are scored in order
+            day = min(left)  # they are scored in order
+            facts = {"day": day, "inputs_digest": left.pop(day), "version": champion.version}
+            facts["why"] = f"{error.what}: {error.seen}"
+            deployment.ledger.note("day_held", f"models/{spec.name}/held_days", facts, "ratchet")
     if held:
         raise held[0]
     return rows
 
 
+def _held_since(model: str, entry: Event) -> HeldDayError:
+    day, version = entry.payload["day"], entry.payload["version"]
+    return HeldDayError(
+        f"{day} is held back from version {version} of {model} since {entry.at:%Y-%m-%d %H:%M} UTC",
+        seen=entry.payload["why"],
+        expected="other rows of that day, or another champion",
+        hint="look at what was delivered for that day, and have it delivered again: then it is scored by itself",
+    )
+
+
 def due_days(deployment: Deployment, spec: ModelSpec) -> list[str]:
-    """The event days to score now: published since the first champion's as-of, complete enough, and not yet scored
-    from these inputs. [] without a champion."""
+    """The event days to score now: published since the first champion's as-of, complete enough, not yet scored from
+    these inputs, and not held back with them from the champion of now. [] without a champion."""
     ledger = deployment.ledger
     history = ledger.champion_history(spec.name)
     if not history:
@@ -110,7 +128,12 @@ def due_days(deployment: Deployment, spec: ModelSpec) -> list[str]:
         if partition.day <= patience or all(partition.day in days for days in published.values())
     ]
     done, digests = ledger.scored_days(spec.name), inputs_digests(deployment, spec, ready)
-    return [day for day in sorted(digests) if day not in done or done[day].inputs_digest != digests[day]]
+    held, version = ledger.held_days(spec.name), history[-1].version
+    return [
+        day
+        for day, digest in sorted(digests.items())
+        if (day not in done or done[day].inputs_digest != digest) and (day, digest, version) not in held
+    ]
 
 
 def inputs_digests(deployment: Deployment, spec: ModelSpec, days: list[str]) -> dict[str, str]:

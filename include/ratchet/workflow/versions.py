@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratchet.deployment import Deployment
-from ratchet.errors import ModelFileError, ParameterError, RatchetError, RegistryError, UnknownNameError
+from ratchet.errors import (
+    ModelFileError,
+    OtherLibrariesError,
+    ParameterError,
+    RatchetError,
+    RegistryError,
+    UnknownNameError,
+)
 from ratchet.ledger import Challenger
 
 if TYPE_CHECKING:
@@ -71,8 +78,8 @@ def load_to_return(deployment: Deployment, challenger: Challenger):
 def check_scores(deployment: Deployment, challenger: Challenger, estimator) -> None:
     """Compare what the estimator says of the rows on which it was chosen with what was recorded at its training.
 
-    Raises ModelFileError where it says something else, UnknownNameError or ParameterError where its snapshot is gone
-    or altered.
+    Raises ModelFileError where it says something else, or OtherLibrariesError if the libraries here are others than
+    at its training; UnknownNameError or ParameterError where its snapshot is gone or altered.
     """
     from ratchet.proof import Proof, compare
     from ratchet.snapshot import load_snapshot
@@ -81,7 +88,17 @@ def check_scores(deployment: Deployment, challenger: Challenger, estimator) -> N
     if "proof" not in made:
         raise ModelFileError(f"{who} has no recorded scores to compare with", hint="train a new one")
     frame = load_snapshot(deployment.lake.storage, challenger.model, challenger.snapshot).frame
-    seen = compare(Proof(**made["proof"]), _prove_again(who, made, estimator, frame[frame["window"] == "validate"]))
+    then = Proof(**made["proof"])
+    now = _prove_again(who, made, estimator, frame[frame["window"] == "validate"])
+    seen = compare(then, now)
+    here = now.machine["libraries"]
+    if not seen.proven and (there := then.machine.get("libraries", here)) != here:
+        raise OtherLibrariesError(
+            f"{who} does not say here what it said when it was trained, with other libraries",
+            seen=f"scores that differ by up to {seen.difference:.3g}, with {here}",
+            expected=f"equal scores, or within 1e-9, with {there}",
+            hint="put those libraries into this environment, or train a new one with these",
+        )
     if not seen.proven:
         raise ModelFileError(
             f"{who} does not say what it said when it was trained",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from ledger_story import MODEL, tamper
@@ -25,6 +25,29 @@ def smoked(story):
     story.ledger.reject_smoked(MODEL, 1, "scores differ")
 
 
+def overtaken(story):
+    """Approved after a question about newer data took its place."""
+    story.now = datetime.now(UTC)
+    asked(story), story.register(2)
+    story.ask(2, story.judge(2).digest, run="run-2")
+    story.answer(1)
+
+
+def judged_anew(story):
+    asked(story), story.answer(1)
+    checks, window = [{"name": "success", "passed": False}], ["2013-04-01", "2013-04-05"]
+    story.ledger.record_verdict(MODEL, 1, 0, None, "REJECT", checks, "verdict-later", window)
+
+
+def hidden(kind: str, which: str = "max") -> str:
+    """An entry of that kind, put where nobody looks who looks for the model's."""
+    found = f"(SELECT {which}(seq) FROM ledger_events WHERE kind = '{kind}')"
+    return f"UPDATE ledger_events SET subject = 'datasets/x' WHERE seq = {found}"
+
+
+AWAITED = "UPDATE ledger_challengers SET status = 'awaiting_approval' WHERE version = 1"
+NO_REJECT = "UPDATE ledger_approvals SET answer = NULL, responded_by = NULL, responded_by_id = NULL, "
+NO_REJECT += "responded_at = NULL WHERE answer = 'Reject'"
 FORGED = "INSERT INTO ledger_approvals SELECT 'a000009', model, version, verdict_digest, asked_by, dag_id, 'run-9', "
 FORGED += "task_id, 1, asked_at, expires_at, 'Approve', 'bert', '7', '2013-04-02T13:00:00.000000+00:00', NULL "
 FORGED += "FROM ledger_approvals"
@@ -57,6 +80,19 @@ EDITED = {  # by what was edited: what had happened, and the edits after which e
     "a question put in": (asked, FORGED),
     "a refusal taken out": (twice, REJECTS),
     "a refusal and its entry taken out": (twice, REJECTS, FIRST_ANSWER),
+    "a refusal, its entry hidden": (twice, hidden("approval_answered", "min"), NO_REJECT, AWAITED),
+    "a later verdict, its entry hidden": (
+        judged_anew,
+        hidden("verdict_recorded"),
+        "DELETE FROM ledger_verdicts WHERE digest = 'verdict-later'",
+        AWAITED,
+    ),
+    "a superseding, its entry hidden": (
+        overtaken,
+        hidden("approval_superseded"),
+        "UPDATE ledger_approvals SET superseded_by = NULL",
+        AWAITED,
+    ),
     "the status": (smoked, "UPDATE ledger_challengers SET status = 'awaiting_approval'"),
     "the model": (
         lambda story: (asked(story), story.answer(1)),
@@ -101,6 +137,36 @@ def test_s5_nothing_is_rolled_back_to_a_version_that_was_written_in_as_champion(
         with pytest.raises(ApprovalError, match="is not what was sealed"):
             story.rollback(to_version, 2)
     assert story.ledger.champion(MODEL).version == 2
+
+
+def test_s5_a_rollback_hidden_with_its_entry_lets_no_champion_move(story):
+    story.two_champions()
+    story.rollback(None, 2)
+    tamper(story.ledger, "DELETE FROM ledger_champions WHERE epoch = 3", hidden("champion_rolled_back"))
+    with pytest.raises(ApprovalError, match="is not what was sealed"):
+        story.rollback(1, 2)
+    assert len(story.ledger.champion_history(MODEL)) == 2
+
+
+ROLLED_BACK = {  # whether a rollback goes ahead, by what was edited
+    "UPDATE ledger_challengers SET metrics = '{}' WHERE version = 3": True,
+    "UPDATE ledger_approvals SET answer = NULL": True,
+    "UPDATE ledger_challengers SET model_digest = 'another' WHERE version = 1": False,
+    "DELETE FROM ledger_champions WHERE epoch = 1": False,
+    "UPDATE ledger_champions SET verdict_digest = NULL WHERE epoch = 2": False,
+}
+
+
+@pytest.mark.parametrize("edit", ROLLED_BACK)
+def test_s5_a_rollback_rests_on_the_moves_and_the_versions_that_were_champion_alone(story, edit):
+    story.two_champions()
+    story.register(3)
+    tamper(story.ledger, edit)
+    if ROLLED_BACK[edit]:
+        assert story.rollback(1, 2).version == 1
+    else:
+        with pytest.raises(ApprovalError, match="is not what was sealed"):
+            story.rollback(1, 2)
 
 
 def test_s5_what_was_edited_of_another_model_stops_no_promotion(story):

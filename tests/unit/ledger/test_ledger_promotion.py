@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from ledger_story import MODEL
 
 from ratchet.errors import ApprovalError, ConflictError, ParameterError, UnknownNameError
+from ratchet.workflow.record import approval_of
 
 
 def refused(story, error, version=1, expected_epoch=0, **how):
@@ -574,12 +576,47 @@ def test_a_failed_smoke_test_rejects_on_record_whatever_was_approved(story):
     ]
 
 
-def test_how_the_first_scoring_went_is_recorded_once_a_move(story):
+def test_a_smoke_test_failed_is_told_once_also_of_a_version_that_was_champion(story):
     story.two_champions()
-    assert story.ledger.first_scoring(MODEL, 2) is None
-    story.ledger.record_first_scoring(MODEL, 2, False, {"why": ["constant"]})
-    story.ledger.record_first_scoring(MODEL, 2, True, {})
-    assert story.ledger.first_scoring(MODEL, 2) is False and story.ledger.first_scoring(MODEL, 1) is None
+    for _ in range(3):
+        story.ledger.reject_smoked(MODEL, 1, "scores differ by 0.3")
+    assert [event.kind for event in story.ledger.events()].count("smoke_test_failed") == 1
+    assert story.ledger.challenger(MODEL, 1).status == "promoted"
+
+
+def test_what_a_promotion_rests_on_is_the_answer_it_was_made_with_whatever_is_said_later(story):
+    story.approved(1)
+    story.ask(1, "verdict-1-0", run="asked again")
+    champion, deployment = story.promote(1, 0), SimpleNamespace(ledger=story.ledger)
+    after = {"run": "asked again", "at": story.now + timedelta(hours=1)}
+    story.answer(1, "Reject", by="carl", by_id="9", **after)
+    said = approval_of(deployment, champion)
+    assert (said.answer, said.responded_by, said.run_id) == ("Approve", "bert", "run-1")
+
+
+def test_a_promotion_leaves_no_question_about_its_version_open(story):
+    story.now = datetime.now(UTC)
+    story.register(1)
+    verdict = story.judge(1)
+    story.ask(1, verdict.digest), story.answer(1)
+    story.ask(1, verdict.digest, run="asked again")
+    story.promote(1, 0)
+    asked = story.ledger.questions(MODEL, 1, verdict.digest)
+    assert [(one.answer, one.superseded_by) for one in asked] == [("Approve", None), (None, 1)]
+    assert story.ledger.challenger(MODEL, 1).status == "promoted" and story.ledger.verify().ok
+
+
+def test_a_first_scoring_that_failed_may_pass_later_and_a_pass_is_final(story):
+    """What failed with nothing to go back to is tried again: its day may have been mended."""
+    story.two_champions()
+    ledger, stood = story.ledger, []
+    assert ledger.first_scoring(MODEL, 2) is None
+    for passed in (False, False, True, True, False):
+        said = ledger.record_first_scoring(MODEL, 2, passed, {"why": ["constant"]})
+        stood.append((said, ledger.first_scoring(MODEL, 2)))
+    assert stood == [(False, False)] * 2 + [(True, True)] * 3 and ledger.first_scoring(MODEL, 1) is None
+    told = [event.kind for event in ledger.events(subject=f"models/{MODEL}/epochs/2")]
+    assert told == ["first_scoring_failed", "first_scoring_passed"]
 
 
 def test_broken_glass_is_not_undone_by_what_the_gate_says_meanwhile(story):

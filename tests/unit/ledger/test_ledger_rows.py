@@ -114,6 +114,29 @@ def test_s6_a_life_untouched_is_clean_and_an_altered_row_shows_in_either_databas
     ]
 
 
+@pytest.mark.parametrize("bytes_in", ["x'ff00'", "CAST(x'ff41' AS TEXT)"], ids=["a blob", "no UTF-8"])
+@pytest.mark.parametrize("column", ["status", "model", "metrics", "registered_at", "version"])
+def test_s6_bytes_that_no_text_has_are_named_like_any_other_value(lived, column, bytes_in):
+    tamper(lived, "CREATE TABLE kept AS SELECT * FROM ledger_challengers")
+    tamper(lived, f"UPDATE ledger_challengers SET {column} = {bytes_in} WHERE version = 1")
+    report = lived.verify()
+    tamper(lived, "DELETE FROM ledger_challengers", "INSERT INTO ledger_challengers SELECT * FROM kept")
+    tamper(lived, "DROP TABLE kept")
+    assert {one.table for one in report.rows} == {"ledger_challengers"} and report.first_bad is None
+    assert report.rows[0].column == (None if column in ("model", "version") else column)
+    assert lived.verify().ok
+
+
+@pytest.mark.parametrize("bytes_in", ["x'ff00'", "CAST(x'ff41' AS TEXT)"], ids=["a blob", "no UTF-8"])
+@pytest.mark.parametrize("column", ["at", "payload", "prev_hash", "hash"])
+def test_s6_bytes_that_no_text_has_are_named_in_an_entry_too(lived, column, bytes_in):
+    tamper(lived, f"CREATE TABLE kept AS SELECT {column} AS was FROM ledger_events WHERE seq = 3")
+    tamper(lived, f"UPDATE ledger_events SET {column} = {bytes_in} WHERE seq = 3")
+    report = lived.verify()
+    tamper(lived, f"UPDATE ledger_events SET {column} = (SELECT was FROM kept) WHERE seq = 3", "DROP TABLE kept")
+    assert not report.ok and report.first_bad == 3 and lived.verify().ok
+
+
 def test_s6_a_text_too_long_to_be_told_is_known_by_its_digest(lived):
     row = row_of(lived, metadata.tables["ledger_candidates"])["manifest"]
     tamper(lived, """UPDATE ledger_candidates SET manifest = replace(manifest, 'ttt', 'uuu')""")

@@ -70,6 +70,47 @@ def from_outcomes_of(days_ago):
 from_today_s_outcomes, from_yesterday_s_outcomes, from_older_outcomes = (from_outcomes_of(days) for days in range(3))
 
 
+def from_all_outcomes_of(days_ago, value):
+    """The sum over all flights of some days ago of what the label is not made of."""
+
+    def build(flights, outcomes):
+        then = (pd.to_datetime(flights["day"]) - pd.Timedelta(days=days_ago)).dt.strftime("%Y-%m-%d")
+        per_day = value(outcomes).astype("float64").groupby(outcomes["day"]).sum()
+        return from_the_schedule(flights).assign(distance=then.map(per_day).astype("float64").to_numpy())
+
+    return build
+
+
+delays_yesterday, delays_before = (from_all_outcomes_of(days, lambda rows: rows["dep_delay"]) for days in (1, 2))
+cancelled_yesterday, cancelled_before = (
+    from_all_outcomes_of(days, lambda rows: rows["status"] == "cancelled") for days in (1, 2)
+)
+rows_yesterday, rows_before = (from_all_outcomes_of(days, lambda rows: rows["flight"].notna()) for days in (1, 2))
+
+
+def from_weather_an_hour_before(flights, weather, planes):
+    """Takes weather of one hour before departure, where two are due."""
+    later = flights.assign(sched_dep_at=flights["sched_dep_at"] + pd.Timedelta(hours=1))
+    return build_features(flights, weather, planes).assign(temp=build_features(later, weather, planes)["temp"])
+
+
+def from_all_weather_up_to(hours):
+    """The mean over all observations that it is given of the time up to some hours before departure."""
+
+    def build(flights, weather, planes):
+        seen = weather.sort_values("observed_at")
+        seen = seen.assign(mean=seen["temp"].astype("float64").expanding().mean())[["observed_at", "mean"]]
+        at = flights["sched_dep_at"] - pd.Timedelta(hours=hours)
+        wanted = pd.DataFrame({"at": at, "row": range(len(flights))}).sort_values("at")
+        joined = pd.merge_asof(wanted, seen, left_on="at", right_on="observed_at").sort_values("row")
+        return build_features(flights, weather, planes).assign(temp=joined["mean"].to_numpy())
+
+    return build
+
+
+from_all_weather_before, from_all_weather_and_later = from_all_weather_up_to(2), from_all_weather_up_to(-3)
+
+
 def from_its_own_outcome(outcomes):
     """Of a model that scores the very rows which hold the outcome."""
     departs = outcomes["sched_dep_at"].dt.tz_convert("America/New_York")

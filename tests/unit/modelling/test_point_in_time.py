@@ -21,9 +21,9 @@ def leaky(monkeypatch):
 
 @pytest.fixture
 def leaks(spec, datasets, published):
-    def of(function: str, cuts=12, **changes) -> Leaks:
+    def of(function: str, cuts=12, specs=datasets, **changes) -> Leaks:
         named = {"feature_function": f"leaky_views:{function}"} if function else {}
-        return find_leaks(spec.model_copy(update={**named, **changes}), datasets, published, *DAYS, cuts=cuts)
+        return find_leaks(spec.model_copy(update={**named, **changes}), specs, published, *DAYS, cuts=cuts)
 
     return of
 
@@ -42,6 +42,7 @@ def of_schedule(**inputs) -> dict:
     return {
         "inputs": {"flights": Input(), **inputs},
         "predicted_at": START_OF_DAY,
+        "predicted_ahead_minutes": 0,
         "numeric_features": ["distance", "dep_hour"],
         "categorical_features": ["carrier"],
     }
@@ -89,6 +90,46 @@ def test_outcomes_as_an_input_are_known_when_the_label_delay_is_over(leaks, func
     for happens_at in (None, "sched_dep_at"):
         model = of_schedule(outcomes=Input(lookback_days=3, happens_at=happens_at))
         assert leaks(function, **model) == Leaks(["distance"] if told else [])
+
+
+@pytest.mark.parametrize("what", ["delays", "cancelled", "rows"])
+def test_nothing_of_an_outcome_is_known_before_it_is_told(leaks, what):
+    """Neither what the label function does not read, nor how many there are."""
+    for predicted_at in (START_OF_DAY, "sched_dep_at"):
+        model = {**of_schedule(outcomes=Input(lookback_days=3)), "predicted_at": predicted_at}
+        assert leaks(f"{what}_yesterday", 4, **model) == Leaks(["distance"])
+        assert leaks(f"{what}_before", 4, **model) == Leaks([])
+
+
+def test_of_outcomes_that_are_not_told_nothing_is_known_but_what_is_named(leaks):
+    model = of_schedule(outcomes=Input(lookback_days=3, known_before=["sched_dep_at"]))
+    assert leaks("rows_yesterday", 4, **model) == Leaks([])
+    assert leaks("cancelled_yesterday", 4, **model) == Leaks(["distance"])
+
+
+def test_what_comes_within_the_time_ahead_is_not_known(leaks):
+    assert leaks("from_weather_an_hour_before") == Leaks(["temp"])
+    assert leaks("from_weather_an_hour_before", predicted_ahead_minutes=60) == Leaks([])
+    assert leaks(
+        "rows_before", 4, **{**of_schedule(outcomes=Input(lookback_days=3)), "predicted_ahead_minutes": 1}
+    ) == (
+        Leaks(["distance"])  # the day before has not ended then
+    )
+
+
+def test_a_feature_that_hangs_on_the_days_made_with_it_is_told_apart(leaks):
+    assert leaks("from_all_weather_before") == Leaks(["temp"], range_dependent=("temp",))
+    assert leaks("from_all_weather_and_later") == Leaks(["temp"])
+
+
+def test_an_instant_that_the_lake_does_not_hold_yet_is_unknown(leaks, inputs, datasets):
+    def new(name):
+        columns = {**datasets[name].columns, "told_at": "timestamp"}
+        return {**datasets, name: datasets[name].model_copy(update={"columns": columns})}
+
+    assert leaks("", specs=new("flights"), predicted_at="told_at") == Leaks([], rows_without_instant=5 * 60)
+    seen = leaks("", specs=new("weather"), inputs=inputs(weather={"happens_at": "told_at"}))
+    assert {"temp", "visib"} <= set(seen.features) and seen.failure == ""
 
 
 def test_what_the_label_is_made_of_is_known_later_also_in_the_scored_dataset(leaks):

@@ -170,7 +170,7 @@ def test_a_model_card_is_made_again_and_its_address_printed(ratchet, champion):
     page = Path(folder).read_text("utf-8")
     version = champion.ledger.challenger(MODEL, 1)
     digests = [version.model_digest, version.snapshot, *(version.manifest[f"{of}_digest"] for of in ("source", "lock"))]
-    facts = [*digests, f"{version.metrics['threshold']:.4g}", "max_iter 5", "2013-01-07", "approver", "the spec has changed in: owner"]
+    facts = [*digests, f"{version.metrics['threshold']:.4g}", "max_iter 5", "2013-01-07", "approver", "in: owner."]
     assert [fact for fact in facts if fact not in page] == [] and "Evaluation: judge" in page
     assert page.index("<td>train<") < page.index("<td>validate<") < page.index("<td>judge<")
 

@@ -9,9 +9,11 @@ import httpx
 import pytest
 from live_loop import (
     ASKS,
+    SELF_ANSWERING,
     answered_and_refused,
     ask_in_airflow,
     clear,
+    forge_xcom_and_connections,
     mark_success,
     refusal,
     train_versions,
@@ -23,20 +25,7 @@ from local_stack.errors import StackError
 SPEC = {**SMALL, "candidates": WEAK}
 VARIABLES = {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True"}
 PROMOTE = f"{MODEL}.promote"
-# An approval with a default answer: what Airflow gives when nobody answers in time.
-MORE_DAGS = {
-    "self_answering.py": f'''
-from datetime import timedelta
-from airflow.sdk import DAG, Param
-from ratchet_airflow.operators.promote import ApprovePromotionOperator, PromoteChallengerOperator
-
-with DAG("{MODEL}.self_answering", schedule=None, params={{"version": Param(type="integer")}}):
-    ask = ApprovePromotionOperator(
-        task_id="{ASKS}", model="{MODEL}", defaults=["Approve"], response_timeout=timedelta(seconds=10)
-    )
-    ask >> PromoteChallengerOperator(task_id="promote_challenger", model="{MODEL}")
-'''
-}
+MORE_DAGS = {"self_answering.py": SELF_ANSWERING}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -95,15 +84,7 @@ def test_s5_an_answer_of_one_who_may_not_is_refused(operator, service, first_run
 def test_s5_a_task_marked_successful_with_edited_xcom_and_connections_promotes_nothing(
     operator, first_run, unmoved, tmp_path
 ):
-    elsewhere = f"sqlite:///{tmp_path / 'ledger.db'}"
-    for name in ("ratchet_ledger", "ratchet", "mlflow_default", "aws_default"):
-        connection = {"connection_id": name, "conn_type": "generic", "host": elsewhere}
-        operator.call("POST", "/connections", body=connection)
-        operator.call("PATCH", f"/connections/{name}", body={**connection, "extra": '{"ledger_url": "elsewhere"}'})
-    said = {"verdict": "PROMOTE", "version": 1, "digest": "0" * 64, "answer": "Approve", "by": "approver"}
-    tasks = f"/dags/{PROMOTE}/dagRuns/{first_run}/taskInstances"
-    operator.call("PATCH", f"{tasks}/judge_challenger/xcomEntries/return_value", body={"value": said})
-    operator.call("POST", f"{tasks}/{ASKS}/xcomEntries", body={"key": "return_value", "value": said})
+    forge_xcom_and_connections(operator, first_run, tmp_path / "ledger.db")
     mark_success(operator, first_run)
     assert "no valid approval" in refusal(operator, first_run)
     assert not (tmp_path / "ledger.db").exists()

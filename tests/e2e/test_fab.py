@@ -8,9 +8,11 @@ from __future__ import annotations
 import pytest
 from live_loop import (
     ASKS,
+    SELF_ANSWERING,
     answered_and_refused,
     ask_in_airflow,
     clear,
+    forge_xcom_and_connections,
     mark_success,
     refusal,
     train_versions,
@@ -28,6 +30,7 @@ VARIABLES = {
     "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
 }
 PROMOTE = f"{MODEL}.promote"
+MORE_DAGS = {"self_answering.py": SELF_ANSWERING}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,22 +38,30 @@ def version(stack, ratchet) -> int:
     """A challenger; nobody is champion, and dispatch is paused."""
     (made,) = train_versions(ratchet, "2013-01-17", "2013-01-17")
     with stack.api("admin") as admin:
-        for kind in ("promote", "break_glass"):
+        admin.wait_for_dags([f"{MODEL}.self_answering"])
+        for kind in ("promote", "break_glass", "self_answering"):
             admin.unpause(f"{MODEL}.{kind}")
     return made
 
 
 def test_s5_marked_by_hand_nothing_is_promoted_and_a_cleared_question_is_not_asked_again(
-    operator, approver, ratchet, version, unmoved
+    operator, approver, ratchet, version, unmoved, tmp_path
 ):
     run_id = ask_in_airflow(operator, version)
+    forge_xcom_and_connections(operator, run_id, tmp_path / "ledger.db")
     mark_success(operator, run_id)
     assert "no valid approval" in refusal(operator, run_id)
+    assert not (tmp_path / "ledger.db").exists()
     clear(operator, run_id)
     assert "an approval is asked once" in refusal(operator, run_id, task=ASKS)
     approver.answer(PROMOTE, run_id, ASKS, "Approve")
     verdict = ratchet.ledger.verdict(MODEL, version)
     assert ratchet.ledger.approval(MODEL, version, verdict.digest).answer is None
+
+
+def test_s5_a_task_that_answers_itself_is_nobody(operator, version, unmoved):
+    run_id = operator.trigger(f"{MODEL}.self_answering", conf={"version": version})["dag_run_id"]
+    assert "nobody answered" in refusal(operator, run_id, "self_answering", task=ASKS)
 
 
 @pytest.mark.parametrize("kind", ["promote", "break_glass", "rollback"])

@@ -21,6 +21,18 @@ from ratchet.lake import Lake
 MADE_DAGS = ("ratchet.dispatch", "flights.ingest_validate", f"{MODEL}.promote", f"{MODEL}.break_glass")
 FAB_ROLES = {"admin": "Admin", "op": "Op", "user": "User"}
 ASKS = "approve_promotion"
+# A DAG with an approval that has a default answer: what Airflow gives when nobody answers in time.
+SELF_ANSWERING = f'''
+from datetime import timedelta
+from airflow.sdk import DAG, Param
+from ratchet_airflow.operators.promote import ApprovePromotionOperator, PromoteChallengerOperator
+
+with DAG("{MODEL}.self_answering", schedule=None, params={{"version": Param(type="integer")}}):
+    ask = ApprovePromotionOperator(
+        task_id="{ASKS}", model="{MODEL}", defaults=["Approve"], response_timeout=timedelta(seconds=10)
+    )
+    ask >> PromoteChallengerOperator(task_id="promote_challenger", model="{MODEL}")
+'''
 
 
 def until(what: str, ready: Callable, timeout: float = 300):
@@ -100,6 +112,19 @@ def refusal(api: AirflowApi, run_id: str, kind: str = "promote", task: str = "pr
 def mark_success(api: AirflowApi, run_id: str, kind: str = "promote", task: str = ASKS) -> None:
     path = f"/dags/{MODEL}.{kind}/dagRuns/{run_id}/taskInstances/{task}"
     api.call("PATCH", path, body={"new_state": "success"})
+
+
+def forge_xcom_and_connections(api: AirflowApi, run_id: str, ledger: Path) -> None:
+    """Write what the gate and the approver would have said into the XComs of a promote run, and Connections that lead
+    to another `ledger`."""
+    for name in ("ratchet_ledger", "ratchet", "mlflow_default", "aws_default"):
+        connection = {"connection_id": name, "conn_type": "generic", "host": f"sqlite:///{ledger}"}
+        api.call("POST", "/connections", body=connection)
+        api.call("PATCH", f"/connections/{name}", body={**connection, "extra": '{"ledger_url": "elsewhere"}'})
+    said = {"verdict": "PROMOTE", "version": 1, "digest": "0" * 64, "answer": "Approve", "by": "approver"}
+    tasks = f"/dags/{MODEL}.promote/dagRuns/{run_id}/taskInstances"
+    api.call("PATCH", f"{tasks}/judge_challenger/xcomEntries/return_value", body={"value": said})
+    api.call("POST", f"{tasks}/{ASKS}/xcomEntries", body={"key": "return_value", "value": said})
 
 
 def clear(api: AirflowApi, run_id: str, kind: str = "promote", task: str = ASKS) -> None:

@@ -132,7 +132,7 @@ def test_audit_a_prediction(copy_of, reigning):
     assert facts["approval"]["by"] == "approver" and facts["gate"]["digest"] in events
     assert "approval_answered  by approver" in events and "champion_promoted  by approver" in events
     assert card.strip() == deployment.ledger.card_url(MODEL, 1)
-    before = len(deployment.ledger.events()) - 1  # the last one says that it was reproduced
+    before = len(deployment.ledger.events()) - 2  # the last two say that a rebuild began, and that it was reproduced
     assert f"the chain holds: {before} entries" in whole and exported == "" and counted.startswith(f"{before} events")
     assert json.loads(reproduced)["rebuilt"]["to_the_last_bit"]
     assert deployment.ledger.events()[-1].kind == "version_reproduced"
@@ -153,8 +153,9 @@ def test_delivery_figures(copy_of, reigning):
 def test_roll_back(copy_of, succeeded):
     deployment = copy_of(succeeded)
     rollback_champion(deployment, MODEL, to_version=None, actor="operator", reason="late share", run_id="run 1")
-    (looked,) = run_blocks("runbooks/roll-back", deployment)
+    looked, held = run_blocks("runbooks/roll-back", deployment)
     assert "1 (champion)" in looked and "champion_rolled_back  by operator" in looked and "late share" in looked
+    assert "day_held" not in held, "no day was held back"
 
 
 @pytest.mark.matrix

@@ -63,7 +63,7 @@ def test_s3_no_secret_gets_into_the_installer_s_environment_nor_the_rebuild_s(co
         "DATABASE_URL": "planted-database",
         "SOME_API_TOKEN": "planted-token",
     }
-    needed = {"UV_INDEX_URL": "https://packages.example/simple", "HTTPS_PROXY": "http://proxy.example:3128"}
+    needed = {"UV_INDEX_URL": "an index of our own", "HTTPS_PROXY": "a proxy of our own"}
     for name, value in {**secrets, **needed, "OMP_NUM_THREADS": "1"}.items():
         monkeypatch.setenv(name, value)
     home = deployment.settings.var / "cache" / "environments" / wanted[:16]

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from os import sched_getaffinity
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from benchmarks.gate_cases import CASES
 from benchmarks.gate_flights import Power, measure_power
 from benchmarks.gate_instrument import NIGHTLY, NIGHTLY_WORLDS, Nights, Seen, try_case, try_nights
 
+Tried = TypeVar("Tried", Seen, Power)
 TRIALS, RUNS, DRAWS = 100, 10, 5  # a round: trials of a case in a world, runs of ninety nights, sets of days
 
 
@@ -57,28 +59,17 @@ def try_round(number: int) -> Measured:
 
 def together(rounds: list[Measured]) -> Measured:
     """The sums over rounds, of the same cases in the same order."""
-    seen = [
-        replace(
-            same[0],
-            trials=sum(one.trials for one in same),
-            promoted=_sum(one.promoted for one in same),
-            verdicts=_sum(one.verdicts for one in same),
-            failed=_sum(one.failed for one in same),
-        )
-        for same in zip(*(one.seen for one in rounds), strict=True)
-    ]
-    power = [
-        replace(
-            same[0],
-            draws=sum(one.draws for one in same),
-            better=sum(one.better for one in same),
-            verdicts=_sum(one.verdicts for one in same),
-            held_for=_sum(one.held_for for one in same),
-        )
-        for same in zip(*(one.power for one in rounds), strict=True)
-    ]
+    cases, powers = (zip(*(getattr(one, of) for one in rounds), strict=True) for of in ("seen", "power"))
+    seen = [_total(same, ("trials",), ("promoted", "verdicts", "failed")) for same in cases]
+    power = [_total(same, ("draws", "better"), ("verdicts", "held_for")) for same in powers]
     nights = {name: [run for one in rounds for run in one.nights[name]] for name in rounds[0].nights}
     return Measured(sum(one.trials for one in rounds), seen, nights, power)
+
+
+def _total(same: Sequence[Tried], numbers: Sequence[str], counts: Sequence[str]) -> Tried:
+    """One for all of them: each of the `numbers`, and of the `counts` by name, added up."""
+    added = {name: sum(getattr(one, name) for one in same) for name in numbers}
+    return replace(same[0], **added, **{name: _sum(getattr(one, name) for one in same) for name in counts})
 
 
 def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

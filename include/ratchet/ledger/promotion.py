@@ -142,8 +142,7 @@ class Promotion:
         When `to_version` is champion already, or this very call has been made before (same epoch, actor and reason),
         it returns the champion unchanged. Raises UnknownNameError when there is no champion or no such version;
         ApprovalError when the version never was champion, there is none before, or what it rests on is not as it was
-        sealed (see ratchet.ledger.audit.refuse_altered_past);
-        ConflictError when the champion has moved.
+        sealed (see ratchet.ledger.audit.refuse_altered_past); ConflictError when the champion has moved.
         """
         check_words(actor=actor, reason=reason)
         with self._chain.write(actor) as transaction:

@@ -173,16 +173,18 @@ def record_answer(
     it, and its errors; those who may answer are the spec's. Returns {answer, by}.
     """
     allowed = deployment.model(model).approval.approvers
-    for seconds in (*LEDGER_WAITS, None):
+
+    def record() -> dict:
+        kept = deployment.ledger.record_answer(model, version, **answer, allowed_approvers=allowed)
+        return {"answer": kept.answer, "by": kept.responded_by}
+
+    for seconds in LEDGER_WAITS:
         try:
-            kept = deployment.ledger.record_answer(model, version, **answer, allowed_approvers=allowed)
-            return {"answer": kept.answer, "by": kept.responded_by}
+            return record()
         except LedgerError as error:
-            if seconds is None:
-                raise
             log.warning("the answer is not on record yet, again in %s s: %s", seconds, error)
             wait(seconds)
-    raise AssertionError("the last try returns or raises")
+    return record()
 
 
 def _what_changes(deployment: Deployment, basis: Basis) -> list[str]:

@@ -11,6 +11,8 @@ PY := .venv/bin/python
 UV := .uv/bin/uv
 UV_VERSION := 0.13.8
 INSTALLED := .venv/.installed
+# Two processes, a file each at a time; a live Airflow takes both cores, so its tests come after them, one by one.
+UNIT_TESTS := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile tests/unit tests/dags
 
 export UV_CACHE_DIR := $(CURDIR)/.uv/cache
 export UV_PYTHON_DOWNLOADS := never
@@ -38,10 +40,12 @@ up: $(INSTALLED) ## Airflow and MLflow on the state in var/, until Ctrl-C
 	@exec $(PY) -m local_stack.up
 
 test: lint ## lint, then unit, DAG and end-to-end tests (15 minutes at most on 2 cores)
-	$(PY) -m pytest -m "not matrix"
+	$(UNIT_TESTS) -m "not matrix"
+	$(PY) -m pytest -m "not matrix" tests/e2e
 
 test-all: lint ## the same and the tests marked `matrix` (40 minutes at most); what CI runs
-	$(PY) -m pytest
+	$(UNIT_TESTS)
+	$(PY) -m pytest tests/e2e
 
 lint: $(INSTALLED) ## ruff (with its Airflow rules) and import-linter (who may import whom)
 	.venv/bin/ruff check .

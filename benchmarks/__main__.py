@@ -4,6 +4,8 @@
     ingestion       a year of drops, one big drop and some too big to take, against Great Expectations alone
     growth          a month to ten years of drops
     gate            what the gate promotes, in worlds whose truth is known (a repetition is a round of 100 trials)
+    monitor         what is called moved, in worlds whose truth is known (a repetition is a round of 1 to 5 trials)
+    field           what shadow scoring and canaries say, in such worlds (a repetition is a round of 100 years)
 
 Works in a folder and on ports of its own, beside any running `make up`, and deletes the folder at the end. Writes the
 sections of these parts in benchmarks/RESULTS.md, and leaves the others. Exit status 1 if a target was missed: on a busy
@@ -43,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(part: str, repeat: int, options: argparse.Namespace) -> int:
     started, others, out = time.monotonic(), OthersShare(), options.out
     with tempfile.TemporaryDirectory(prefix="ratchet-bench-") as folder:
-        kept = options.keep if part == "gate" else None
+        kept = options.keep if part in ("gate", "monitor") else None
         section = PARTS[part](kept or Path(folder), repeat, _say)
     text = write_section(
         section,
@@ -89,13 +91,28 @@ def _gate(folder: Path, repeat: int, say: Say) -> Section:
     return gate_section(measure(folder, repeat, say))
 
 
+def _field(folder: Path, repeat: int, say: Say) -> Section:
+    from benchmarks.field_report import field_section, measure_field
+
+    return field_section(measure_field(repeat, say))
+
+
+def _monitor(folder: Path, repeat: int, say: Say) -> Section:
+    from benchmarks.monitor_report import monitor_section
+    from benchmarks.monitor_rounds import measure
+
+    return monitor_section(measure(folder, repeat, say))
+
+
 PARTS: dict[str, Callable[[Path, int, Say], Section]] = {
     "train_evaluate": _train_evaluate,
     "ingestion": _ingestion,
     "growth": _growth,
     "gate": _gate,
+    "monitor": _monitor,
+    "field": _field,
 }
-REPEAT = {"train_evaluate": 5, "ingestion": 3, "growth": 1, "gate": 20}
+REPEAT = {"train_evaluate": 5, "ingestion": 3, "growth": 1, "gate": 20, "monitor": 100, "field": 20}
 
 
 def _noise(others: float | None) -> str:
@@ -112,13 +129,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("parts", nargs="*", type=_part, metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     usual = ", ".join(f"{count} of {part}" for part, count in REPEAT.items())
     parser.add_argument(
-        "--repeat", type=int, choices=range(1, 21), metavar="N", help=f"repetitions, 1 to 20 (default: {usual})"
+        "--repeat", type=int, choices=range(1, 101), metavar="N", help=f"repetitions, 1 to 100 (default: {usual})"
     )
     parser.add_argument(
         "--keep",
         type=Path,
         metavar="FOLDER",
-        help="the gate's rounds are kept there; those it holds are not tried again",
+        help="the rounds of gate and monitor are kept there; those it holds are not tried again",
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"), help="the file to write")
     return parser

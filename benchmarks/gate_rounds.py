@@ -1,18 +1,10 @@
-"""The instrument's rounds: a hundred trials of everything, each round with seeds of its own.
-
-What a round found is kept in a file, so that a run which was stopped goes on where it was.
-"""
+"""The gate's rounds: a hundred trials of everything, each round with seeds of its own."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
-from os import sched_getaffinity
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +13,7 @@ import numpy as np
 from benchmarks.gate_cases import CASES
 from benchmarks.gate_flights import Power, measure_power
 from benchmarks.gate_instrument import NIGHTLY, NIGHTLY_WORLDS, Nights, Seen, try_case, try_nights
+from benchmarks.rounds import keep, run_rounds
 
 Tried = TypeVar("Tried", Seen, Power)
 TRIALS, RUNS, DRAWS = 100, 10, 5  # a round: trials of a case in a world, runs of ninety nights, sets of days
@@ -38,13 +31,11 @@ class Measured:
 
 def measure(folder: Path, rounds: int, say: Callable[[str], None]) -> Measured:
     """On all cores that it may use. Rounds that `folder` holds are not tried again: they have to be of this code."""
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [number for number in range(rounds) if not _file(folder, number).exists()]
-    with ProcessPoolExecutor(len(sched_getaffinity(0)), mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(_try_and_keep, number, folder) for number in missing]
-        for done, one in enumerate(as_completed(running), rounds - len(missing) + 1):
-            say(f"{done} of {rounds} rounds, the last in {one.result():.0f} s")
-    return together([_read(_file(folder, number)) for number in range(rounds)])
+    return together([_read(told) for told in run_rounds(folder, "gate-round", rounds, _found, say)])
+
+
+def _found(number: int) -> dict:
+    return asdict(try_round(number))
 
 
 def try_round(number: int) -> Measured:
@@ -79,26 +70,11 @@ def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-def _try_and_keep(number: int, folder: Path) -> float:
-    """Seconds that the round took."""
-    started, path = time.monotonic(), _file(folder, number)
-    keep_round(try_round(number), path)
-    return time.monotonic() - started
-
-
 def keep_round(measured: Measured, path: Path) -> None:
-    """Whole or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(asdict(measured)), "utf-8")
-    unfinished.replace(path)
+    keep(asdict(measured), path)
 
 
-def _file(folder: Path, number: int) -> Path:
-    return folder / f"gate-round-{number}.json"
-
-
-def _read(path: Path) -> Measured:
-    told = json.loads(path.read_text("utf-8"))
+def _read(told: dict) -> Measured:
     return Measured(
         told["trials"],
         [Seen(**one) for one in told["seen"]],

@@ -1,13 +1,15 @@
-"""Say what moved under {name}, whether it hurts, and ask for a retrain where the spec says so.
+"""Say what moved under {name}, whether it hurts, and how sure that is; ask for a retrain and raise alarms.
 
-Compares the champion's newest scored days with the rows it was judged on: features and every score column by Evidently
-with a pinned method and threshold, performance by the spec's own metric where outcomes have arrived. The report is
-linked from the task, and says what could not be measured and why. Too few rows: "not enough data", and nothing is asked
-for; so too after the rows it was judged on were erased.
+Compares the champion's newest scored days with all that it was made from, and the newest days with outcomes with the
+rows it was judged on: inputs, predictions, labels, performance (all rows and slices), calibration, an estimate of
+performance before outcomes arrive, business value, the data that came in, and skew between training and serving. What
+is an alarm, and how loud: docs/add-a-model.md. The page is linked from the task: alarms and findings first, then
+Evidently's drawings, which decide nothing. Too few rows: "not enough data", and nothing is asked for; so too after the
+rows it was judged on were erased.
 
-Beside what moved, the report tells which days' data were unlike the reference's (rows, quarantined, nulls, hours until
-delivered): a column that broke on its way in drifts, too. When a day of the newest check is restated and scored again,
-or its outcome comes late, dispatch has that check made again as of the same day, and the new one names the old one.
+When a day of the newest check is restated and scored again, or its outcome comes late, dispatch has that check made
+again as of the same day, and the new one names the old one. Alerts follow the newest check alone, and are settled once
+what they tell of was usual again for as many checks as the spec's `watch.persistence` says.
 
 **Parameters**: `as_of`, the day to speak for (the newest data by default). The same inputs give the same check.
 """

@@ -4,6 +4,9 @@ Every minute, and at once when an asset event rings. It reads the ledger alone, 
 run that failed or was killed is followed by a fresh one (three in all). Run ids are deterministic: two sweeps at once
 start one run. Drift checks go by their schedule; here a check is started again whose days were restated.
 Pause it to stop the loop; unpause it and everything due starts.
+
+Its task `send_alerts` raises an alert of each run that failed without one, and sends what nobody was told of yet: its
+log, var/alerts/alerts.jsonl, and mail or Slack where the deployment says so (docs/run-for-real.md).
 """
 
 from datetime import timedelta
@@ -13,7 +16,8 @@ from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 from pendulum import datetime
 
 from ratchet_airflow.assets import LEDGER
-from ratchet_airflow.operators.dispatch import ListDueOperator
+from ratchet_airflow.notifiers import FailedRunNotifier
+from ratchet_airflow.operators.dispatch import ListDueOperator, SendAlertsOperator
 
 with DAG(
     dag_id="ratchet.dispatch",
@@ -24,13 +28,19 @@ with DAG(
     start_date=datetime(2013, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
+    on_failure_callback=FailedRunNotifier(),
     default_args={"owner": "ratchet", "retries": 1, "retry_delay": timedelta(seconds=5)},
 ) as dag:
     due = ListDueOperator(task_id="list_due")
-    TriggerDagRunOperator.partial(
+    start = TriggerDagRunOperator.partial(
         task_id="start_run",
         map_index_template="{{ task.trigger_dag_id }} {{ task.trigger_run_id }}",
         logical_date=None,
         skip_when_already_exists=True,
         openlineage_inject_parent_info=False,
     ).expand_kwargs(due.output)
+    start >> SendAlertsOperator(
+        task_id="send_alerts",
+        trigger_rule="all_done",
+        execution_timeout=timedelta(minutes=5),  # the next sweep waits for this one
+    )

@@ -104,7 +104,7 @@ def _newest_published(ledger: Record, snapshot: SnapshotRecord) -> datetime | No
 def _after_drift(ledger: Record, model: str, promotions: list[Champion], made: dict[int, Challenger]) -> list[float]:
     asked: dict[str, datetime] = {}
     for request in ledger.requests(model):
-        if request.source == "drift" and request.batch_id:
+        if request.source in ("drift", "performance") and request.batch_id:
             asked[request.batch_id] = min(request.requested_at, asked.get(request.batch_id, request.requested_at))
     batches = {move: made[move.version].batch_id for move in promotions}
     return [_hours(asked[batch], move.moved_at) for move, batch in batches.items() if batch in asked]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ratchet.specs import DatasetSpec, ModelSpec
 
 ERASED = "(erased)"
+SCORED = ("predictions", "shadow")  # kinds of tables whose rows bear the key of a scored row
 BATCH_DAYS = 15  # days held in memory and committed together
 
 
@@ -97,9 +98,9 @@ def targets(
     for model in model_specs:
         scored = dataset_specs[model.scored_dataset]
         if scored.name == name:
-            found.append(Target(f"predictions/{model.name}", scored.key, keys.find))
+            found += [Target(f"{kind}/{model.name}", scored.key, keys.find) for kind in SCORED]
         elif set(columns) <= set(scored.key):
-            found.append(Target(f"predictions/{model.name}", columns, published.find))
+            found += [Target(f"{kind}/{model.name}", columns, published.find) for kind in SCORED]
     return [*found, published]
 
 

@@ -12,7 +12,8 @@ import os
 import signal
 from pathlib import Path
 
-TABLES = ("quality", "history", "quarantine", "refused", "datasets", "predictions", "drift")  # kinds of lake tables
+# Kinds of lake tables.
+TABLES = ("quality", "history", "quarantine", "refused", "datasets", "predictions", "shadow", "drift")
 FAILPOINTS = {
     **{f"lake.{kind}.before_commit": f"rows of {kind} are ready, the table is as it was" for kind in TABLES},
     **{f"lake.{kind}.after_commit": f"{kind} has a new version that nobody has heard of" for kind in TABLES},

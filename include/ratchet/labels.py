@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ratchet.specs import ModelSpec
 
 _LABELS = {"binary": "0 or 1", "multiclass": "one of {}", "regression": "a finite number"}
-_LABEL_TYPES = {"binary": "int64", "multiclass": "str", "regression": "float64"}
+LABEL_TYPES = {"binary": "int64", "multiclass": "str", "regression": "float64"}
 
 
 def make_labels(spec: ModelSpec, outcomes: pd.DataFrame, key: list[str]) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def make_labels(spec: ModelSpec, outcomes: pd.DataFrame, key: list[str]) -> pd.D
             expected=f"{_LABELS[spec.task].format(spec.classes)}, once a key; rows without a label left out",
             hint="mend the label function",
         )
-    return labels.astype({"label": _LABEL_TYPES[spec.task]}).reset_index(drop=True)
+    return labels.astype({"label": LABEL_TYPES[spec.task]}).reset_index(drop=True)
 
 
 def _is_label(label: pd.Series, spec: ModelSpec) -> pd.Series:

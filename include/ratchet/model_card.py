@@ -1,28 +1,22 @@
 """The card of a model version: what it is for, how it was made, how good it is, who decided. From the record alone.
 
 HTML for people, self-contained but for its pictures, with no script; Markdown for whatever reads text. What is not on
-record is said to be missing. Every text of the record is shown as text: HTML is escaped by Jinja, Markdown by us.
+record is said to be missing.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from ratchet.evaluation.result import Evaluation
-from ratchet.plain_text import one_line
+from ratchet.pages import render, table_of
 
 if TYPE_CHECKING:
     from ratchet.specs import ModelSpec
 
-NOT_THERE = "not on record"
 _PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}|[\w-]+(/[\w-]+)*\.png", re.ASCII)
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|~$&#]|:(?=//))")
 
 # (table, picture, title, what it says, columns shown, what to say without it)
 _ASPECTS = (
@@ -72,7 +66,7 @@ def model_card(facts: Mapping, evaluations: Mapping[str, Evaluation | Mapping]) 
         "evaluations": [_evaluation(on, found) for on, found in evaluations.items()],
         "tables": _tables(facts),
     }
-    return tuple(_environment(kind).get_template(f"model_card.{kind}.j2").render(card) for kind in ("html", "md"))
+    return tuple(render(f"model_card.{kind}", card) for kind in ("html", "md"))
 
 
 def card_facts(
@@ -141,9 +135,9 @@ def _tables(facts: Mapping) -> dict[str, dict | None]:
     ]
     checks = (facts.get("gate") or {}).get("checks", [])
     return {
-        "windows": _table(windows, ["window", "first_day", "last_day", "rows"]),
-        "data": _table(facts.get("data") or [], ["dataset", "first_day", "last_day", "days", "drops"]),
-        "gate": _table(checks, ["name", "passed", "value", "interval", "threshold", "reason"]),
+        "windows": table_of(windows, ["window", "first_day", "last_day", "rows"]),
+        "data": table_of(facts.get("data") or [], ["dataset", "first_day", "last_day", "days", "drops"]),
+        "gate": table_of(checks, ["name", "passed", "value", "interval", "threshold", "reason"]),
     }
 
 
@@ -162,60 +156,4 @@ def _aspect(
         return _aspect(
             {**record, "pictures": {}}, table, picture, title, f"{says} Its picture can't be shown.", columns, without
         )
-    return {"title": title, "says": says, "table": _table(lines, columns), "picture": address, "without": without}
-
-
-def _table(lines: list[Mapping], columns: list[str]) -> dict | None:
-    """Heads and cells; a column that is empty in every line is left out."""
-    shown = [name for name in columns if not all(_empty(line.get(name)) for line in lines)]
-    cells = [[_cell(line.get(name)) for name in shown] for line in lines]
-    return {"heads": [name.replace("_", " ") for name in shown], "lines": cells} if lines else None
-
-
-def _cell(value: object) -> str:
-    if type(value) is int:
-        return f"{value:,}"
-    return "" if _empty(value) else _text(value)
-
-
-def _empty(value: object) -> bool:
-    return value is None or (isinstance(value, str | Mapping | list) and not value)
-
-
-def _text(value: object) -> str:
-    if _empty(value):
-        return NOT_THERE
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value))
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_text(of)}" for name, of in value.items())
-    return str(value)
-
-
-@cache
-def _environment(kind: str) -> Environment:
-    made = Environment(
-        loader=PackageLoader("ratchet"),
-        autoescape=kind == "html",
-        finalize=_markdown if kind == "md" else _shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["text"] = _text
-    made.globals["raw"] = Markup  # what the template itself has made is not escaped again
-    return made
-
-
-def _shown(value: object) -> str:
-    """Any text as one line, all of which is seen; HTML escapes it after that."""
-    return value if isinstance(value, Markup) else one_line(str(value))  # Markup: of the template itself
-
-
-def _markdown(value: object) -> str:
-    """Any text as one line of Markdown that shows just that."""
-    return str(value) if isinstance(value, Markup) else _MARKDOWN.sub(r"\\\1", _shown(value))
+    return {"title": title, "says": says, "table": table_of(lines, columns), "picture": address, "without": without}

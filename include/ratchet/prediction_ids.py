@@ -18,9 +18,13 @@ _LENGTH = 16
 
 def prediction_ids(model: str, rows: pd.DataFrame, key: list[str]) -> list[str]:
     """The ids of rows with `day` and the scored dataset's key columns, in their order. Instants count as UTC."""
-    texts = [rows[name].astype("str") if rows[name].dtype.kind != "M" else _utc(rows[name]) for name in key]
-    values = zip(rows["day"], *texts, strict=True)
+    values = zip(rows["day"], *key_texts(rows, key), strict=True)
     return [f"{model}/{day}/{digest_of([model, day, *of_key])[:_LENGTH]}" for day, *of_key in values]
+
+
+def key_texts(rows: pd.DataFrame, key: list[str]) -> list[pd.Series]:
+    """The key columns as text, the same wherever the rows lie. Instants count as UTC."""
+    return [rows[name].astype("str") if rows[name].dtype.kind != "M" else _utc(rows[name]) for name in key]
 
 
 def parse_prediction_id(prediction: str) -> tuple[str, str]:

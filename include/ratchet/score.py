@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoredDay:
-    """`unchanged`: the partition was there already, from the same inputs and version, and was left as it is."""
+    """`unchanged`: the partition was there already, from the same inputs and version, and was left as it is. `routing`:
+    the canary that served a share of its rows, "" for none."""
 
     day: str
     rows: int
     table_version: int
     unchanged: bool
+    routing: str = ""
 
 
 def score_frame(estimator, inputs: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
@@ -82,6 +84,7 @@ def score_days(
     as_of: str | None = None,
     scored_at: datetime | None = None,
     score: Callable[..., pd.DataFrame] = score_frame,
+    routing_on: Callable[[str], str] = lambda day: "",
 ) -> Iterator[ScoredDay]:
     """Score event days with the champion; publish each as one partition of predictions/<model>; yield it when it is.
 
@@ -89,9 +92,11 @@ def score_days(
     the champion's version already is left as it is. `read_at`: the table's state before the champion was looked up;
     raises ConflictError when another run has written such a partition since: whoever was overtaken changes nothing.
     Columns written: the scored dataset's key, day, prediction_id (see ratchet.prediction_ids), the spec's score
-    columns, model_version, model_digest, scored_at (UTC; now by default), inputs_digest. Inputs are those known as of
-    `as_of` (default: all), from the same function as training. `score` stands in for `score_frame`, and what it raises
-    is raised before that day is published. Raises EmptyWindowError for a day without rows.
+    columns, model_version, model_digest, routing (of the canary that serves a share of the day, else ""), scored_at
+    (UTC; now by default), inputs_digest. Inputs are those known as of `as_of` (default: all), from the same function as
+    training. `score` stands in for `score_frame`, and what it raises is raised before that day is published; it may
+    give model_version, model_digest and routing, too. `routing_on`: the routing that a day is expected to be under: a
+    partition under another is scored again. Raises EmptyWindowError for a day without rows.
     """
     if not inputs_digests:
         return
@@ -99,15 +104,19 @@ def score_days(
     read_at = lake.state(table) if read_at is None else read_at
     there = _published(lake, table, min(inputs_digests), max(inputs_digests))
     scored_at = pd.Timestamp(scored_at or datetime.now(UTC)).as_unit("us")
-    todo = [d for d in sorted(inputs_digests) if there.get(d, ())[:2] != (inputs_digests[d], champion.version)]
+    todo = [
+        day
+        for day, digest in sorted(inputs_digests.items())
+        if day not in there or not there[day].holds(digest, champion.version, routing_on(day))
+    ]
     inputs = {}
-    for first, last in _stretches(todo):
+    for first, last in stretches(todo):
         stretch = build_inputs(spec, dataset_specs, published, first, last, as_of)
         inputs |= {day: rows.reset_index(drop=True) for day, rows in stretch.groupby("day")}
     key = dataset_specs[spec.scored_dataset].key
     for day in sorted(inputs_digests):
         if day not in todo:
-            yield ScoredDay(day, there[day][2], lake.version(table), unchanged=True)
+            yield ScoredDay(day, there[day].rows, lake.version(table), unchanged=True, routing=there[day].routing)
             continue
         if day not in inputs:
             raise EmptyWindowError(
@@ -117,29 +126,45 @@ def score_days(
                 hint=f"ingest {spec.scored_dataset} for that day",
             )
         rows = inputs[day][[*key, "day"]]
+        said = score(estimator, inputs[day], spec)
+        by_champion = {"model_version": int(champion.version), "model_digest": champion.model_digest, "routing": ""}
         predictions = rows.assign(
             prediction_id=prediction_ids(spec.name, rows, key),
-            **score(estimator, inputs[day], spec),
-            model_version=int(champion.version),
-            model_digest=champion.model_digest,
+            **said[spec.score_columns],
+            **{name: said.get(name, default) for name, default in by_champion.items()},
             scored_at=scored_at,
             inputs_digest=inputs_digests[day],
         )
-        facts = {"model_version": champion.version, "inputs_digest": inputs_digests[day]}
+        routing = predictions["routing"].iloc[0]
+        facts = {"model_version": champion.version, "inputs_digest": inputs_digests[day], "routing": routing}
         version = lake.publish(table, day, predictions, facts, read_at=read_at)
-        yield ScoredDay(day, len(predictions), version, unchanged=False)
+        yield ScoredDay(day, len(predictions), version, unchanged=False, routing=routing)
 
 
-def _published(lake: Lake, table: str, first: str, last: str) -> dict[str, tuple[str, int, int]]:
-    """{day: (inputs digest, model version, rows)} of the partitions there are."""
-    seen = lake.read(table, first, last, columns=["day", "inputs_digest", "model_version"])
-    if seen.empty:
-        return {}
-    counted = seen.groupby(["day", "inputs_digest", "model_version"]).size()
-    return {day: (digest, int(version), int(rows)) for (day, digest, version), rows in counted.items()}
+@dataclass(frozen=True)
+class _There:
+    """A partition as it is: a day is published whole, from one set of inputs and under one routing ("" for none)."""
+
+    inputs_digest: str
+    routing: str
+    versions: frozenset[int]
+    rows: int
+
+    def holds(self, inputs_digest: str, version: int, routing: str) -> bool:
+        """Whether it is what scoring it now would give. A routing is of one champion."""
+        same = (self.inputs_digest, self.routing) == (inputs_digest, routing)
+        return same and (bool(routing) or self.versions == {version})
 
 
-def _stretches(days: list[str], gap_days: int = 7) -> Iterator[tuple[str, str]]:
+def _published(lake: Lake, table: str, first: str, last: str) -> dict[str, _There]:
+    seen = lake.read(table, first, last, columns=["day", "inputs_digest", "model_version", "routing"])
+    return {
+        day: _There(rows["inputs_digest"].iloc[0], rows["routing"].iloc[0], frozenset(rows["model_version"]), len(rows))
+        for day, rows in seen.groupby("day")
+    }
+
+
+def stretches(days: list[str], gap_days: int = 7) -> Iterator[tuple[str, str]]:
     """Days that lie close together as ranges: one read for each, without reading across a long gap."""
     ordinals = pd.to_datetime(pd.Series(days)).diff().dt.days
     group = (ordinals > gap_days).cumsum()

@@ -24,6 +24,10 @@ class Settings:
     mlflow_tracking_uri: str
     storage: str | None = field(default=None, repr=False)  # None: `var`. Some put credentials into addresses
     other_model_versions: str = "refuse"  # or "warn": of models that another minor version of scikit-learn saved
+    alerts: str = (
+        "file"  # channels beside the log, each with its lowest level: "file,smtp:page"; see ratchet.alert_text
+    )
+    runbooks_url: str | None = None  # where the runbooks are read; None: as files of `home`
 
     @property
     def dataset_specs(self) -> Path:
@@ -36,6 +40,11 @@ class Settings:
     @property
     def suites(self) -> Path:
         return self.home / "great_expectations" / "expectations"
+
+    @property
+    def runbooks(self) -> str:
+        """What a runbook's name, with `.md`, is put behind to be opened."""
+        return f"{self.runbooks_url or self.home / 'docs' / 'runbooks'}".rstrip("/")
 
     @property
     def lock_file(self) -> Path:
@@ -56,4 +65,6 @@ def get_settings() -> Settings:
         mlflow_tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{var / 'mlflow' / 'mlflow.db'}",
         storage=os.environ.get("RATCHET_STORAGE") or None,
         other_model_versions=os.environ.get("RATCHET_OTHER_MODEL_VERSIONS") or "refuse",
+        alerts=os.environ.get("RATCHET_ALERTS") or "log,file",
+        runbooks_url=os.environ.get("RATCHET_RUNBOOKS_URL") or None,
     )

@@ -155,6 +155,11 @@ def save_snapshot(snapshot: Snapshot, root: Storage | Path) -> str:
     return storage.address(folder)
 
 
+def has_snapshot(root: Storage | Path, model: str, digest: str) -> bool:
+    """Whether a whole snapshot of that digest is there."""
+    return open_storage(root).look(f"{_folder(model, digest)}/{_MANIFEST}") is not None
+
+
 def load_snapshot(root: Storage | Path, model: str, digest: str) -> Snapshot:
     """The snapshot with that digest. Raises UnknownNameError if there is none, ParameterError if its content is not
     what its digest says."""

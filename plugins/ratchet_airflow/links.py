@@ -37,9 +37,35 @@ class DriftReportLink(ResultLink):
 
 
 @attrs.define()
+class MonthlyReportLink(ResultLink):
+    name = "Monthly report"
+    field = "report"
+
+
+@attrs.define()
 class ModelCardLink(ResultLink):
     name = "Model card"
     field = "card"
 
 
-LINKS = (MlflowLink, ModelCardLink, DataDocsLink, DriftReportLink)
+@attrs.define()
+class RequestLink(ResultLink):
+    name = "What became of it"
+    field = "follow"
+
+
+@attrs.define()
+class EvidenceLink(ResultLink):
+    name = "Evidence"
+    field = "report"
+
+
+LINKS = (
+    MlflowLink,
+    ModelCardLink,
+    DataDocsLink,
+    DriftReportLink,
+    RequestLink,
+    EvidenceLink,
+    MonthlyReportLink,
+)

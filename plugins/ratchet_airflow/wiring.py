@@ -11,6 +11,7 @@ from airflow.sdk.configuration import conf
 
 from ratchet.deployment import Deployment, get_deployment
 from ratchet.specs import DatasetSpec, ModelSpec
+from ratchet_airflow.notifiers import FailedRunNotifier
 
 
 @lru_cache(maxsize=1)
@@ -30,7 +31,8 @@ def model_specs(kind: str) -> Iterator[ModelSpec]:
 
 
 def dag_arguments(spec: DatasetSpec | ModelSpec, kind: str, runbook: str) -> dict:
-    """Arguments of DAG(): id, runbook, owner, tags and retries. `runbook` may speak of {name}.
+    """Arguments of DAG(): id, runbook, owner, tags, retries, and the alert of a failed run. `runbook` may speak of
+    {name}.
 
     Library errors say what is wrong for good, so they aren't retried (see StepOperator); what dies otherwise is.
     """
@@ -47,6 +49,7 @@ def dag_arguments(spec: DatasetSpec | ModelSpec, kind: str, runbook: str) -> dic
         },
         "catchup": False,
         "max_active_runs": 1,
+        "on_failure_callback": FailedRunNotifier(),
     }
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ print("DESCRIBED" + json.dumps({
         dag_id: {
             "doc": dag.doc_md,
             "tags": sorted(dag.tags),
+            "on_failure": type(dag.on_failure_callback).__name__,
             "schedule": getattr(dag.timetable, "expression", None),
             "run_types": sorted(kind.value for kind in dag.allowed_run_types or []),
             "tasks": {
@@ -82,9 +84,20 @@ def test_every_dag_of_the_design_is_there_and_imports(described):
     datasets = [path.stem for path in (REPO / "include" / "datasets").glob("*.yaml")]
     models = [path.stem for path in (REPO / "include" / "models").glob("*.yaml")]
     kinds = ("retrain", "train_evaluate", "promote", "break_glass", "rollback", "reproduce", "score", "check_drift")
+    kinds = (*kinds, "monthly_report", "shadow")
     wanted = {f"{name}.{kind}" for name in datasets for kind in ("ingest_validate", "readmit")}
     wanted |= {f"{name}.{kind}" for name in models for kind in kinds}
     assert set(described["dags"]) == wanted | {"ratchet.dispatch", "ratchet.upkeep"}
+
+
+def test_k7_the_failed_runs_of_every_dag_are_looked_for(described):
+    from ratchet.deployment import Deployment
+    from ratchet.settings import get_settings
+    from ratchet.workflow.failed_runs import watched_dags
+
+    watched = {*watched_dags(Deployment(replace(get_settings(), home=REPO))), "ratchet.dispatch"}  # which looks
+    assert {*described["dags"]} - watched == set()
+    assert {dag["on_failure"] for dag in described["dags"].values()} == {"FailedRunNotifier"}
 
 
 def test_parsing_loads_no_heavy_library(described):
@@ -156,17 +169,19 @@ def test_every_dag_has_a_runbook_an_owner_and_tags(described):
         assert all(task["owner"] not in ("", "airflow") for task in dag["tasks"].values()), dag_id
 
 
-def test_a_spec_may_ask_for_retraining_by_the_calendar(tmp_path, described):
+def test_a_spec_may_ask_for_retraining_by_the_calendar_and_allow_canaries(tmp_path, described):
     home = tmp_path / "home"
     shutil.copytree(REPO / "include", home / "include", ignore=shutil.ignore_patterns("__pycache__"))
     spec = home / "include" / "models" / "flight_delay.yaml"
-    spec.write_text(
-        spec.read_text("utf-8").replace("retrain_when: {", 'retrain_when: {schedule: "0 5 1 * *", '), "utf-8"
-    )
+    text = spec.read_text("utf-8").replace("retrain_when: {", 'retrain_when: {schedule: "0 5 1 * *", ')
+    spec.write_text(f"{text}\nfield_test: {{canary_share: 0.05}}\n", "utf-8")
     seen = describe(home, tmp_path)
     assert seen["errors"] == {}
     assert described["dags"]["flight_delay.retrain"]["schedule"] != "0 5 1 * *"
     assert seen["dags"]["flight_delay.retrain"]["schedule"] == "0 5 1 * *"
+    canary = seen["dags"]["flight_delay.canary"]
+    assert (canary["run_types"], canary["schedule"]) == (["manual"], None)
+    assert "flight_delay.canary" not in described["dags"], "none is allowed by the shipped spec"
 
 
 WRONG_SPECS = {

@@ -50,14 +50,29 @@ def two_runs(operator, versions) -> list[str]:
     return [ask_in_airflow(operator, version) for version in versions[:2]]
 
 
-def test_s4_the_plugin_mounts_no_route_in_airflow(stack):
-    """Enumerated from the running API server: whatever kind of route a plugin can mount, ours has none."""
+def test_s4_our_routes_are_those_of_one_app_which_reads_and_refuses_the_anonymous(stack):
+    """Enumerated from the running API server (whatever kind of route a plugin can mount) and from the app itself."""
+    from ratchet_airflow.api import app
+    from ratchet_airflow.links import LINKS
+
     with stack.api("admin") as admin:
         ours = next(one for one in admin.get_all("/plugins", "plugins") if one["name"] == "ratchet")
-    routes = ("fastapi_apps", "fastapi_root_middlewares", "external_views", "react_apps", "flask_blueprints")
-    routes += ("appbuilder_views", "appbuilder_menu_items")
-    assert {kind: ours[kind] for kind in routes} == {kind: [] for kind in routes}
-    assert len(ours["operator_extra_links"]) == 4
+    assert [(one["name"], one["url_prefix"]) for one in ours["fastapi_apps"]] == [("ratchet", "/ratchet")]
+    others = ("fastapi_root_middlewares", "external_views", "react_apps", "flask_blueprints")
+    others += ("appbuilder_views", "appbuilder_menu_items")
+    assert {kind: ours[kind] for kind in others} == {kind: [] for kind in others}
+    assert len(ours["operator_extra_links"]) == len(LINKS)
+
+    paths = [route.path.format(model=MODEL, id="r000001") for route in app.routes]
+    assert {method for route in app.routes for method in route.methods} == {"GET"} and len(paths) == 2
+    forged = {"Authorization": "Bearer forged"}
+    with httpx.Client(base_url=f"{stack.airflow_url}/ratchet", trust_env=False) as nobody:
+        assert [nobody.get(path).status_code for path in paths] == [401, 401]
+        assert [nobody.get(path, headers=forged).status_code for path in paths] == [403, 403]
+        changes = [nobody.request(method, path) for path in paths for method in ("POST", "PUT", "PATCH", "DELETE")]
+        assert {reply.status_code for reply in changes} == {405}
+        hidden = [nobody.get(path) for path in ("/docs", "/redoc", "/openapi.json")]
+        assert {reply.status_code for reply in hidden} == {404}
 
 
 def test_s4_the_anonymous_can_neither_read_ask_nor_answer(stack, first_run, unmoved):

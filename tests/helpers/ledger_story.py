@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ratchet.ledger import Approval, Challenger, Champion, Ledger, Verdict
+from ratchet.ledger import Approval, Challenger, Champion, Ledger, Routing, Verdict
 from ratchet.settings import Settings
 
 MODEL = "flight_delay"
@@ -101,3 +101,10 @@ class Story:
 
     def rollback(self, to_version: int | None, expected_epoch: int, actor: str = "carl") -> Champion:
         return self.ledger.rollback(MODEL, to_version, actor, "scores went wrong", expected_epoch)
+
+    def start_canary(self, version: int, **how: object) -> Routing:
+        how = {"share": 0.1, "most": 0.2, "first_day": "2013-05-01", "days": 7, "actor": "bert", **how}
+        rules = {"allowed": ["bert"], "four_eyes": True}
+        return self.ledger.start_canary(
+            MODEL, version, **{"reason": "safe on few rows?", "run_id": f"canary-{version}", **rules, **how}
+        )

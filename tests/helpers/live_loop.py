@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import httpx
 from small_loop import MODEL, train
 
 from local_stack.airflow_api import AirflowApi
+from local_stack.guard import children
 from local_stack.servers import Stack
 from ratchet.deployment import Deployment
 from ratchet.lake import Lake
@@ -42,6 +44,12 @@ def until(what: str, ready: Callable, timeout: float = 300):
         assert time.monotonic() < deadline, f"waited {timeout:.0f} s for {what}"
         time.sleep(0.3)
     return answer
+
+
+def kill_scheduler(stack: Stack) -> None:
+    """SIGKILL, as a machine does that runs out of memory; its guard starts another."""
+    (guard,) = (server.guard.pid for server in stack.servers if server.name == "scheduler")
+    os.kill(children()[guard][0], signal.SIGKILL)
 
 
 def age(lake: Lake, days: float) -> None:

@@ -55,7 +55,7 @@ SPEC = {
     "windows": {"validate_days": 3, "judge_days": 10},
     "approval": {"approvers": ["approver"]},
     "score_when": {"complete": [THINGS]},
-    "watch": {"window_days": 10, "min_rows": 200, "min_days": 5, "threshold": 0.3},
+    "watch": {"window_days": 10, "outcome_days": 10, "min_rows": 200, "persistence": {"seen": 1, "of": 1}},
 }
 
 

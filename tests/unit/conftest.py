@@ -78,6 +78,16 @@ def succeeded(tmp_path_factory, reigning) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def in_the_field(tmp_path_factory) -> Path:
+    """A challenger beside a champion, on small days: see helpers/field_story.py."""
+    from field_story import prepare
+
+    root = tmp_path_factory.mktemp("field") / "world"
+    prepare(root)
+    return root
+
+
 @pytest.fixture
 def copy_of(tmp_path):
     """A deployment on a copy of a stage."""

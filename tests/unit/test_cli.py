@@ -59,6 +59,11 @@ def test_a_request_is_filed_in_the_users_name(ratchet, world, monkeypatch):
     assert (request.actor, request.reason, request.source) == ("somebody", "new rules", "person")
     _, out, _ = ratchet("retrain", MODEL, "--reason", "again", "--as-of", FIRST_AS_OF)
     assert json.loads(out)["status"] == "merged"
+    _, out, _ = ratchet("request", MODEL, answer["request"])
+    followed = json.loads(out)
+    assert followed["request"]["reason"] == "new rules" and followed["batch"]["id"] == answer["batch"]
+    code, _, err = ratchet("request", MODEL, "--key", "never sent")
+    assert code == 1 and "never sent" in err
 
 
 def test_status_shows_what_stands_and_what_is_due(ratchet, copy_of, as_environment, reigning):
@@ -74,6 +79,8 @@ def test_status_shows_what_stands_and_what_is_due(ratchet, copy_of, as_environme
         "version 1, epoch 1",
         "NO_BASELINE",
         "scored days: 14",
+        "newest retrain request: r000001 (person), accepted, batch b000001: version 1 is",
+        "versions turned down in a row (3 stop the broker): none",
         "due: nothing",
     ]
     assert [text for text in shown if text not in out] == []

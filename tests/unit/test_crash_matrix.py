@@ -31,6 +31,7 @@ REPO = Path(__file__).parents[2]
 ELSEWHERE = {
     "forget.": "tests/unit/test_forget.py",
     "lake.before_delete": "tests/unit/test_upkeep.py",
+    "lake.shadow.": "tests/unit/test_shadow.py",
     "promotion.": "tests/unit/test_crash_promotion.py",
     "registry.": "tests/unit/test_crash_training.py",
     "training.": "tests/unit/test_crash_training.py",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from task_world import CLASSES, MODEL, SPEC, SUCCESS, go_on, prepare, write_spec
+from task_world import BEFORE, CLASSES, LAST, MODEL, SPEC, SUCCESS, go_on, prepare, publish, write_spec
 
+from ratchet.days import days_between
+from ratchet.workflow import scoring
 from ratchet.workflow.monitoring import check_drift
 
 TASKS = ["multiclass", "regression"]
@@ -18,30 +21,45 @@ def worlds(tmp_path_factory) -> dict[str, Path]:
     return {task: prepare(tmp_path_factory.mktemp(task) / "world", task) for task in TASKS}
 
 
+def findings(deployment, area: str) -> dict[str, dict]:
+    newest = deployment.ledger.newest_check(MODEL, 1)
+    return {one["name"]: one for one in newest.result["findings"] if one["area"] == area}
+
+
+def moved(deployment, area: str) -> set[str]:
+    return {name for name, one in findings(deployment, area).items() if one["state"] in ("moved", "broken data")}
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_a_world_that_stayed_the_same_harms_no_model_and_asks_for_nothing(worlds, tmp_path, task):
-    told = check_drift(go_on(worlds[task], tmp_path / "world"), MODEL)
-    assert (told["status"], told["drifted"], told["requests"]) == ("checked", [], [])
-    assert [one["column"] for one in told["columns"]] == ["size", "kind", *SCORES[task]]
-    assert {one["status"] for one in told["columns"]} == {"compared"}
+    deployment = go_on(worlds[task], tmp_path / "world")
+    told = check_drift(deployment, MODEL)
+    assert (told["status"], told["state"], told["requests"], told["alerts"]) == ("checked", "usual", [], [])
+    assert [*findings(deployment, "inputs")] == ["size", "kind"]
+    assert [*findings(deployment, "predictions")] == [*SCORES[task], "band"]
     assert told["metric"] == SUCCESS[task]["metric"] and told["performance"]["clusters"] == 10
     assert abs(told["worse_by"]) < 0.1
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_planted_harm_is_found_by_the_spec_s_metric_and_named_in_the_request(worlds, tmp_path, task):
+def test_planted_harm_is_found_by_the_spec_s_metric_named_in_the_request_and_pages(worlds, tmp_path, task):
     """The larger thing is now the lighter one: sizes are as they were, and so is what the model says."""
     deployment, metric = go_on(worlds[task], tmp_path / "world", sign=-1.0), SUCCESS[task]["metric"]
     told = check_drift(deployment, MODEL)
-    assert told["drifted"] == []
+    assert not moved(deployment, "inputs") | moved(deployment, "predictions")
     assert told["worse_by"] == pytest.approx(told["performance"]["value"] - told["baseline"]["value"])
     assert told["performance"]["low"] > told["baseline"]["value"] + 0.3
-    (request,) = (one for one in deployment.ledger.requests(MODEL) if one.source == "drift")
+    (request,) = (one for one in deployment.ledger.requests(MODEL) if one.source == "performance")
     before, now = (f"{told[name]['value']:.4g}" for name in ("baseline", "performance"))
     assert request.reason.startswith(f"{metric} rose from {before} to {now} (")
-    history = deployment.lake.read(f"drift/{MODEL}").set_index("column")
-    assert history.loc["(performance)", "method"] == metric
-    assert history.loc["(performance)", "statistic"] == told["performance"]["value"]
+    history = deployment.lake.read(f"drift/{MODEL}").set_index(["area", "name"])
+    assert history.loc[("performance", "all"), "value"] == told["performance"]["value"]
+    page = next(one for one in deployment.ledger.open_alerts(MODEL) if one.level == "page")
+    assert (page.key, page.runbook) == ("performance/all", "performance")
+    assert page.facts["done"] == f"retrain request {request.id}: accepted" and page.facts["hurts"].startswith(
+        "measured"
+    )
+    assert json.dumps(told) and len(json.dumps(told)) < 5000
 
 
 def test_a_spec_that_asks_for_another_metric_has_the_check_made_again(worlds, tmp_path):
@@ -53,24 +71,27 @@ def test_a_spec_that_asks_for_another_metric_has_the_check_made_again(worlds, tm
 
 @pytest.mark.parametrize("task", TASKS)
 def test_what_the_model_says_is_watched_in_every_score_column(worlds, tmp_path, task):
-    told = check_drift(go_on(worlds[task], tmp_path / "world", shift=1.5), MODEL)
-    assert {"size", *SCORES[task]} <= set(told["drifted"]) and "kind" not in told["drifted"]
+    deployment = go_on(worlds[task], tmp_path / "world", shift=1.5)
+    told = check_drift(deployment, MODEL)
+    assert moved(deployment, "inputs") == {"size"}
+    assert moved(deployment, "predictions") == {*SCORES[task], "band"}
+    (reason,) = told["ask_retrain"]
+    assert reason.startswith(f"{1 + len(SCORES[task])} of {2 + len(SCORES[task])} watched columns drifted")
 
 
 def test_a_feature_that_the_champion_s_snapshot_lacks_has_no_reference(worlds, tmp_path):
     go_on(worlds["regression"], tmp_path / "world")
     deployment = write_spec(tmp_path / "world", "regression", numeric_features=["twice", "size"])
     told = check_drift(deployment, MODEL)
-    assert {one["column"]: one["status"] for one in told["columns"]}["twice"] == "no reference"
-    assert "twice: no reference" in told["explanation"]
+    assert findings(deployment, "inputs")["twice"]["state"] == "not enough data"
     assert told["status"] == "checked" and told["requests"] == [] and abs(told["worse_by"]) < 0.1
 
 
 def test_a_class_that_is_new_has_a_score_of_0_in_what_was_predicted_before(worlds, tmp_path):
     go_on(worlds["multiclass"], tmp_path / "world")
-    told = check_drift(write_spec(tmp_path / "world", "multiclass", classes=[*CLASSES, "huge"]), MODEL)
-    huge = next(one for one in told["columns"] if one["column"] == "score_huge")
-    assert (huge["status"], huge["drifted"], huge["current_null_share"]) == ("compared", False, 0.0)
+    deployment = write_spec(tmp_path / "world", "multiclass", classes=[*CLASSES, "huge"])
+    told = check_drift(deployment, MODEL)
+    assert findings(deployment, "predictions")["score_huge"]["state"] == "usual"
     assert abs(told["worse_by"]) < 0.1 and told["requests"] == []
 
 
@@ -78,8 +99,8 @@ def test_fewer_rows_than_the_spec_asks_for_are_not_enough_and_ask_for_nothing(wo
     deployment = go_on(worlds["regression"], tmp_path / "world", sign=-1.0, shift=1.5)
     write_spec(tmp_path / "world", "regression", watch={**SPEC["watch"], "min_rows": 1000})
     told = check_drift(type(deployment)(deployment.settings), MODEL)
-    assert (told["status"], told["enough_data"], told["requests"]) == ("not enough data", False, [])
-    assert "1000 rows of 5 days are needed" in told["explanation"]
+    assert (told["status"], told["requests"], told["alerts"]) == ("not enough data", [], [])
+    assert "600 rows: 1000 are needed" in told["explanation"]
     assert "now: mae not measured: 600 rows" in told["explanation"]
 
 
@@ -90,4 +111,54 @@ def test_a_window_without_predictions_on_record_is_not_enough(worlds, tmp_path):
     deployment.lake.publish_days(f"predictions/{MODEL}", {d: r.drop(columns="day") for d, r in rows.groupby("day")})
     told = check_drift(deployment, MODEL)
     assert (told["status"], told["requests"]) == ("not enough data", [])
-    assert "0 rows against 600 of the reference" in told["explanation"]
+    assert "0 rows" in told["explanation"]
+
+
+def test_a_reference_that_somebody_tidied_away_is_an_answer(worlds, tmp_path):
+    deployment = go_on(worlds["regression"], tmp_path / "world")
+    digest = deployment.ledger.challenger(MODEL, 1).snapshot
+    (deployment.settings.var / "lake" / "snapshots" / MODEL / digest / "manifest.json").unlink()
+    told = check_drift(deployment, MODEL)
+    assert told["status"] == "not enough data" and "are gone" in told["explanation"]
+    assert deployment.ledger.checks(MODEL) == []
+
+
+def test_an_alert_is_settled_once_its_finding_is_usual_again_and_an_old_day_changes_nothing(worlds, tmp_path):
+    """Checked as of two days in turn: in the first the larger thing is the lighter one, then that was corrected."""
+    deployment = go_on(worlds["regression"], tmp_path / "world", sign=-1.0)
+    told = check_drift(deployment, MODEL)
+    assert told["alerts"] and deployment.ledger.open_alerts(MODEL)
+    times = [one.times for one in deployment.ledger.open_alerts(MODEL)]
+    again = check_drift(deployment, MODEL)
+    assert (again["status"], again["alerts"]) == ("unchanged", told["alerts"])
+    assert [one.times for one in deployment.ledger.open_alerts(MODEL)] == times
+    publish(deployment, BEFORE, LAST)
+    scoring.score_partitions(deployment, MODEL, days_between(BEFORE, LAST))
+    mended = check_drift(deployment, MODEL)
+    assert mended["replaces"] and mended["alerts"] == []
+    assert deployment.ledger.open_alerts(MODEL) == []
+    assert "usual again" in deployment.ledger.newest_alert(MODEL, "performance/all").why
+
+
+def test_what_was_lost_after_a_check_was_recorded_is_made_up_for(worlds, tmp_path):
+    """As if the process had died between the two: the record is there, the request and the alerts are not."""
+    one, two = (go_on(worlds["regression"], tmp_path / name, sign=-1.0) for name in ("one", "two"))
+    told = check_drift(one, MODEL)
+    assert told["requests"] and told["alerts"]
+    (check,) = one.ledger.checks(MODEL)
+    two.ledger.record_check(MODEL, check.as_of, check.version, check.key, check.result, check.report_url)
+    for _ in range(2):
+        assert check_drift(two, MODEL) == {**told, "status": "unchanged"}
+    assert [r.reason for r in two.ledger.requests(MODEL) if r.source == "performance"] == told["ask_retrain"]
+    assert [a.key for a in two.ledger.open_alerts(MODEL)] == [a.key for a in one.ledger.open_alerts(MODEL)]
+
+
+def test_c7_a_check_made_again_asks_no_second_time_and_doubles_no_alert(worlds, tmp_path):
+    deployment = go_on(worlds["regression"], tmp_path / "world", sign=-1.0)
+    first = check_drift(deployment, MODEL)
+    publish(deployment, LAST, LAST, sign=-1.0, shift=0.1)
+    scoring.score_partitions(deployment, MODEL, [LAST])
+    second = check_drift(deployment, MODEL)
+    assert second["replaces"] and second["ask_retrain"] != first["ask_retrain"]
+    assert [one["request"] for one in second["requests"]] == [one["request"] for one in first["requests"]]
+    assert second["alerts"] == first["alerts"]

@@ -79,7 +79,7 @@ def test_both_models_are_timed_in_turn_and_the_first_round_does_not_count(spec, 
             return np.full((len(rows), 2), 0.5)
 
     rows = pd.DataFrame({"weight": np.zeros(3000), "kind": "x"})
-    seconds = evidence._batch_seconds({"challenger": Estimator("a"), "champion": Estimator("b")}, rows, spec)
+    seconds = evidence.batch_seconds({"challenger": Estimator("a"), "champion": Estimator("b")}, rows, spec)
     assert asked == [("a", 2000), ("b", 2000)] * (evidence.BATCH_TIMES + 1)
     assert seconds == {who: [1.0] * evidence.BATCH_TIMES for who in ("challenger", "champion")}
 

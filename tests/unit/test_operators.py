@@ -20,9 +20,10 @@ from ratchet.workflow.approval import LEDGER_WAITS, record_answer
 from ratchet.workflow.dispatch import list_due
 from ratchet.workflow.promotion import judge_challenger
 from ratchet_airflow import operators
-from ratchet_airflow.links import LINKS, DataDocsLink, DriftReportLink, MlflowLink
+from ratchet_airflow.links import LINKS, DataDocsLink, DriftReportLink, EvidenceLink, MlflowLink, RequestLink
 from ratchet_airflow.operators import (
     ApprovePromotionOperator,
+    CheckCanaryOperator,
     CheckDriftOperator,
     IngestPartitionsOperator,
     JudgeChallengerOperator,
@@ -32,8 +33,11 @@ from ratchet_airflow.operators import (
     RequestRetrainOperator,
     RollbackChampionOperator,
     ScorePartitionsOperator,
+    ScoreShadowOperator,
+    SetCanaryOperator,
     TakeTrainingSnapshotOperator,
     TrainCandidateOperator,
+    WeighEvidenceOperator,
 )
 from ratchet_airflow.operators.step import StepOperator
 
@@ -80,7 +84,8 @@ def test_the_loop_through_its_operators(copy_of, as_environment, taken_in):
     """Every result is a small JSON value, and links lead to what the step made."""
     deployment = as_environment(copy_of(taken_in))
     asked = {"reason": "r", "as_of": FIRST_AS_OF, "key": None, "source": "api"}
-    _, request = run(RequestRetrainOperator, asked)
+    retrain, request = run(RequestRetrainOperator, asked)
+    assert link_of(retrain, RequestLink).endswith(f"/ratchet/models/{MODEL}/requests/{request['request']}")
     assert deployment.ledger.request(request["request"]).actor == "operator"
     batch = {"batch": request["batch"], "as_of": None}
     _, snapshot = run(TakeTrainingSnapshotOperator, batch)
@@ -330,3 +335,20 @@ def test_what_is_due_is_handed_on_as_runs_to_start(as_environment, copy_of, trai
     assert first["trigger_dag_id"] == f"{MODEL}.promote" and json.loads(json.dumps(first)) == first
     started.add(first["trigger_run_id"])
     assert ListDueOperator(task_id="task").execute(due) == []
+
+
+def test_the_field_through_its_operators_and_a_canary_in_the_name_of_who_started_the_run(
+    copy_of, as_environment, in_the_field
+):
+    deployment, of = as_environment(copy_of(in_the_field)), {"model": "things_model"}
+    wanted = {"version": 2, "share": 0.3, "reason": "is it safe?", "stop": False}
+    for user in ("operator", None):
+        with pytest.raises(AirflowFailException, match="was not started"):
+            run(SetCanaryOperator, wanted, given=of, user=user)
+    _, started = run(SetCanaryOperator, wanted, given=of, user="approver")
+    assert deployment.ledger.routing("things_model", started["canary"]).actor == "approver"
+    assert run(ScoreShadowOperator, {"version": None}, given=of)[1]["version"] == 2
+    weigh, found = run(WeighEvidenceOperator, {"version": None}, given=of)
+    assert found["state"] == "better" and link_of(weigh, EvidenceLink) == found["report"]
+    assert run(CheckCanaryOperator, {}, given=of)[1] == {"canary": started["canary"], "days": 0, "harm": None}
+    assert run(SetCanaryOperator, {**wanted, "stop": True}, given=of, user="operator")[1]["ended"] == "stopped"

@@ -22,6 +22,8 @@ PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
 DEPENDENCIES = [Requirement(line) for line in PROJECT["dependencies"]]
 MODULES = {
     "apache-airflow": "airflow",
+    "apache-airflow-providers-slack": "airflow.providers.slack",
+    "apache-airflow-providers-smtp": "airflow.providers.smtp",
     "apache-airflow-providers-standard": "airflow.providers.standard",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",

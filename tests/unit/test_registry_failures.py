@@ -170,9 +170,11 @@ def test_x1_no_run_is_started_while_mlflow_is_away(prepared, server, proxy, tmp_
     proxy.fail(503)
     unreached = keep_house(deployment)
     assert unreached == {MODEL} and not list_due(deployment, unreached)
+    assert [alert.key for alert in deployment.ledger.open_alerts("ratchet")] == ["loop/mlflow"]
     proxy.mend()
     unreached = keep_house(deployment)
     assert not unreached and "train_evaluate" in list_due(deployment, unreached)[0].dag_id
+    assert deployment.ledger.open_alerts("ratchet") == []
 
 
 @pytest.mark.parametrize("cleared", ["the run", "its last task"])

@@ -77,13 +77,15 @@ def test_a_drop_was_refused(flights):
     deliver(deployment, frame.head(100), timedelta(days=1))
     with pytest.raises(ValidationFailedError):
         ingest_partitions(deployment, "flights")
+    (alert,) = deployment.ledger.open_alerts("flights")
+    assert (alert.key, alert.facts["days"], alert.runbook) == ("data/flights", [DAY], "a-drop-was-refused")
     suite = deployment.suite("flights")
     suite.write_text(suite.read_text().replace('"min_value": 300', '"min_value": 50'))
     looked, ingested, readmitted = run_blocks("runbooks/a-drop-was-refused", deployment)
     assert DAY in looked and "REFUSED" in looked and "seen 100" in looked
     assert json.loads(ingested)["status"] == "published"  # by the mended suite it is another answer
     assert json.loads(readmitted)["refused"] == {}
-    assert deployment.ledger.partition("flights", DAY).rows == 100
+    assert deployment.ledger.partition("flights", DAY).rows == 100 and deployment.ledger.open_alerts() == []
 
 
 @pytest.mark.matrix

@@ -127,7 +127,7 @@ def test_a_dataset_that_can_not_be_is_refused(path, value):
         ("promote_if.better_by", -0.1),
         ("promote_if.alpha", 0.5),
         ("approval.approvers", []),
-        ("watch", {"method": "default"}),
+        ("watch", {"schedule": "daily"}),
     ],
 )
 def test_a_model_that_can_not_be_is_refused(path, value):

@@ -26,6 +26,18 @@ def retrain(
 
 
 @cli.command()
+def request(
+    model: str,
+    id: Annotated[str | None, typer.Argument(help="as the request was answered, such as r000012")] = None,
+    key: Annotated[str | None, typer.Option(help="its idempotency key, in place of the id")] = None,
+) -> None:
+    """What became of a retrain request: its training, version, verdict, approval; whether it is champion now."""
+    from ratchet.workflow.request_story import tell_request
+
+    show(tell_request(get_deployment().ledger, model, id, key))
+
+
+@cli.command()
 def reproduce(
     model: str,
     version: Annotated[int | None, typer.Argument(help="none: the champion's")] = None,
@@ -63,6 +75,17 @@ def card(model: str, version: Annotated[int, typer.Argument(help="see `ratchet s
 
     deployment = get_deployment()
     typer.echo(file_card(deployment, deployment.model(model), version))
+
+
+@cli.command()
+def report(
+    model: str,
+    month: Annotated[str | None, typer.Option(help="YYYY-MM; none: the one before that of the newest data")] = None,
+) -> None:
+    """Make the page of a model's month from the record, file it in MLflow, and print its address."""
+    from ratchet.workflow.monthly import report_month
+
+    show(report_month(get_deployment(), model, month))
 
 
 @cli.command()
@@ -144,8 +167,22 @@ def _model_status(deployment, name: str) -> None:
     snapshots = {m.subject for m in ledger.stale(name) if m.kind == "snapshot"}
     stale = [str(c.version) for c in ledger.challengers(name) if c.snapshot in snapshots]
     console.print(f"versions made from partitions that were corrected since: {', '.join(stale) or 'none'}")
+    console.print(f"newest retrain request: {_newest_request(ledger, name)}")
+    turned_down, most = ledger.turned_down(name), deployment.model(name).retrain_when.stop_after_rejected
+    named = ", ".join(map(str, turned_down)) or "none"
+    console.print(f"versions turned down in a row ({most} stop the broker): {named}")
     due = [item for item in list_due(deployment) if item.dag_id.startswith(f"{name}.")]
     console.print("due: " + ("; ".join(f"{item.dag_id} {item.key}" for item in due) or "nothing"))
+
+
+def _newest_request(ledger, name: str) -> str:
+    from ratchet.workflow.request_story import tell_request
+
+    requests = ledger.requests(name)
+    if not requests:
+        return "none"
+    newest = requests[-1]
+    return f"{newest.id} ({newest.source}), {tell_request(ledger, name, newest.id)['told']}"
 
 
 def _days_told(days: list[str], most: int = 5) -> str:

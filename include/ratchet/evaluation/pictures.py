@@ -23,13 +23,14 @@ def draw(tables: Mapping[str, pd.DataFrame], about: Mapping) -> dict[str, bytes]
     """PNG by name, of each table that has something to show: reliability, slices, fairness, robustness, importance,
     shap and value. `tables` as in ratchet.evaluation.result, and effects_by_row and value_curve beside them."""
     return {
-        name: _png(lambda ax, paint=paint, table=tables[of]: paint(ax, table, about), height(tables[of]))
+        name: png(lambda ax, paint=paint, table=tables[of]: paint(ax, table, about), height(tables[of]))
         for name, of, paint, height in _PICTURES
         if len(tables.get(of, ()))
     }
 
 
-def _png(paint: Callable[[Axes], None], height: float) -> bytes:
+def png(paint: Callable[[Axes], None], height: float) -> bytes:
+    """What `paint` draws, WIDTH by `height` inches: on the axes that it is given, or on others of their figure."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

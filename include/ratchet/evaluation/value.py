@@ -49,9 +49,9 @@ def measure_value(scored: Scored) -> tuple[dict[str, float], dict[str, pd.DataFr
         return {}, {}
     true, said = scored.decisions()["positive"]
     none, every = np.zeros(len(true), dtype=bool), np.ones(len(true), dtype=bool)
-    base = min((none, every), key=lambda acted: _cost(true, acted, costs).sum())
+    base = min((none, every), key=lambda acted: cost_of(true, acted, costs).sum())
     policies = {"model": said, "none": none, "all": every, "base_rate": base, "perfect": true}
-    paid = {name: mean(PER * _cost(true, acted, costs), scored.day) for name, acted in policies.items()}
+    paid = {name: mean(PER * cost_of(true, acted, costs), scored.day) for name, acted in policies.items()}
     lines = [_line(name, paid, costs.unit) for name in policies]
     table = pd.DataFrame(lines)
     return finite(_numbers(table.set_index("policy"))), {"value": table, "value_curve": _curve(scored, costs)}
@@ -63,7 +63,7 @@ def _curve(scored: Scored, costs: Costs) -> pd.DataFrame:
     return pd.DataFrame({"threshold": thresholds[at], "cost": cost[at], "unit": costs.unit})
 
 
-def _cost(true: np.ndarray, acted: np.ndarray, costs: Costs) -> np.ndarray:
+def cost_of(true: np.ndarray, acted: np.ndarray, costs: Costs) -> np.ndarray:
     """Of each row."""
     return costs.missed * (true & ~acted) + costs.false_alarm * (~true & acted) + costs.acted_on * acted
 

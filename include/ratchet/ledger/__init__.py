@@ -7,20 +7,26 @@ chain is also kept in a file elsewhere, so that a cut tail shows. Start with `op
 
 from __future__ import annotations
 
+from ratchet.ledger.alerts import Alerts
 from ratchet.ledger.approvals import Approvals
 from ratchet.ledger.audit import Audit
 from ratchet.ledger.broken_glass import BreakGlass
+from ratchet.ledger.broker import Rules
 from ratchet.ledger.candidates import Candidates
 from ratchet.ledger.chain import Chain, open_chain
 from ratchet.ledger.challengers import Challengers
 from ratchet.ledger.decisions import Approval, BrokenGlass, Candidate, Challenger, Champion, Verdict
 from ratchet.ledger.erasures import Erasures
+from ratchet.ledger.field_values import FieldEvidence, Routing, Shadow
 from ratchet.ledger.partitions import Partitions, Watched
 from ratchet.ledger.promotion import Promotion
 from ratchet.ledger.questions import Questions
 from ratchet.ledger.requests import Requests
+from ratchet.ledger.routings import Routings
+from ratchet.ledger.shadows import Shadows
 from ratchet.ledger.staleness import Staleness
 from ratchet.ledger.values import (
+    Alert,
     Batch,
     Check,
     Erasure,
@@ -38,6 +44,7 @@ from ratchet.ledger.values import (
 from ratchet.settings import Settings
 
 __all__ = [
+    "Alert",
     "Approval",
     "Batch",
     "BrokenGlass",
@@ -47,12 +54,16 @@ __all__ = [
     "Check",
     "Erasure",
     "Event",
+    "FieldEvidence",
     "Ledger",
     "Partition",
     "Refusal",
     "Request",
     "RequestOutcome",
+    "Routing",
+    "Rules",
     "Scored",
+    "Shadow",
     "SnapshotRecord",
     "Stale",
     "Verdict",
@@ -74,6 +85,9 @@ class Ledger(
     Questions,
     Approvals,
     Promotion,
+    Shadows,
+    Routings,
+    Alerts,
     Audit,
 ):
     """One ledger; safe to share between threads and to carry across a fork. Every method is one transaction.

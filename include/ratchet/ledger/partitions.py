@@ -138,8 +138,10 @@ class Watched:
         rows: int,
         table_version: int,
         partitions: Mapping | None = None,
+        routing: str | None = None,
     ) -> Scored:
-        """Record that `day` was scored by `version` from those inputs; if it already is, nothing changes.
+        """Record that `day` was scored by `version` from those inputs, a share of it by the canary of `routing`; if it
+        already is, nothing changes.
 
         Raises ConflictError when the day already holds a newer table version: the caller was overtaken.
         """
@@ -147,7 +149,7 @@ class Watched:
         with self._chain.write() as transaction:
             mine, newest = (scorings.c.model == model, scorings.c.day == day), (scorings.c.revision.desc(),)
             known = read_one(transaction.connection, Scored, scorings, *mine, order=newest)
-            if known and (known.inputs_digest, known.version) == (inputs_digest, version):
+            if known and (known.inputs_digest, known.version, known.routing) == (inputs_digest, version, routing):
                 return known
             _refuse_stale(known, table_version, f"predictions of {model} for {day}")
             row = {
@@ -157,6 +159,7 @@ class Watched:
                 "inputs_digest": inputs_digest,
                 "partitions": partitions or {},
                 "version": version,
+                "routing": routing,
                 "rows": rows,
                 "table_version": table_version,
                 "recorded_at": transaction.now,

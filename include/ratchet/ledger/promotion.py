@@ -23,6 +23,7 @@ from ratchet.ledger.conditions import (
 from ratchet.ledger.decisions import BrokenGlass, Challenger, Champion, Verdict
 from ratchet.ledger.plain import check_words, instant
 from ratchet.ledger.questions import approvals_of, retire_older
+from ratchet.ledger.routings import end_with_champion
 from ratchet.ledger.rows import read_all
 from ratchet.ledger.tables import champions, events
 from ratchet.ledger.values import Event
@@ -192,6 +193,7 @@ def _move(transaction: Transaction, target: Challenger, kind: str, **move: objec
     }
     row = transaction.add(champions, row)
     transaction.append(kind, f"models/{target.model}/versions/{target.version}", row, actor=str(move["actor"]))
+    end_with_champion(transaction, target.model, target.version)
     return champion_of(transaction.connection, target.model)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from dataclasses import asdict
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from ratchet.days import check_day
 from ratchet.errors import ConflictError, ParameterError, UnknownNameError
+from ratchet.ledger.broker import Rules, held_back, turned_down
 from ratchet.ledger.chain import Chain, Transaction
 from ratchet.ledger.plain import check_words
 from ratchet.ledger.rows import next_id, read_all, read_one
@@ -34,35 +35,33 @@ class Requests:
         actor: str,
         recipe: str,
         idempotency_key: str | None = None,
-        cool_down_days: int = 0,
+        rules: Rules | None = None,
     ) -> RequestOutcome:
         """File a request; "accepted" opens a batch, "merged" joins one, "suppressed" does neither.
 
         - The same `idempotency_key` gives the same answer again, and files nothing.
         - A batch that has not failed for the same model, as-of and recipe, or one not yet started for the same model
           and as-of, takes the request in ("merged"), also when it is done.
-        - Else, unless a person asks (`source` "person"), `as_of` has to lie `cool_down_days` or more after that of the
-          model's newest batch that no person forced and that has not failed ("suppressed").
+        - Else, unless a person asks (`source` "person"), the `rules` have to let it through: the broker has not
+          stopped, the budget is not spent, the cool-down is over ("suppressed"; see ratchet.ledger.broker).
 
-        Raises ParameterError for a wrong day, a negative number, an empty reason, source or actor.
+        Raises ParameterError for a wrong day, an empty reason, source or actor.
         """
         as_of = check_day(as_of, "as_of")
         check_words(reason=reason, source=source, actor=actor)
-        if cool_down_days < 0:
-            raise ParameterError("cool_down_days is negative", seen=cool_down_days, hint="pass 0 or more")
         with self._chain.write(actor) as transaction:
             known = _same_key(transaction.connection, model, idempotency_key)
             if known:
                 return _outcome(known)
             asked = {"model": model, "as_of": as_of, "recipe": recipe, "source": source}
-            status, batch_id, explanation = _decide(transaction, **asked, cool_down_days=cool_down_days)
+            status, batch_id, explanation = _decide(transaction, **asked, rules=rules)
             row = {
                 "id": next_id(transaction.connection, requests, "r"),
                 **asked,
                 "reason": reason,
                 "actor": actor,
                 "idempotency_key": idempotency_key,
-                "cool_down_days": cool_down_days,
+                "rules": rules and asdict(rules),
                 "status": status,
                 "batch_id": batch_id,
                 "explanation": explanation,
@@ -82,6 +81,18 @@ class Requests:
         """The model's requests, in the order they were filed."""
         with self._chain.read() as connection:
             return read_all(connection, Request, requests, requests.c.model == model, order=(requests.c.id,))
+
+    def request_of_key(self, model: str, idempotency_key: str) -> Request:
+        """The model's request that was filed under that key. Raises UnknownNameError."""
+        with self._chain.read() as connection:
+            found = _same_key(connection, model, idempotency_key)
+        return found or _unknown(f"retrain request of {model} with the key", idempotency_key)
+
+    def turned_down(self, model: str) -> list[int]:
+        """The versions turned down in a row, which stop the broker when they are too many: see
+        ratchet.ledger.broker.turned_down."""
+        with self._chain.read() as connection:
+            return turned_down(connection, model)
 
     def batch(self, id: str) -> Batch:
         """The batch of that id. Raises UnknownNameError."""
@@ -198,23 +209,15 @@ def _outcome(known: Request) -> RequestOutcome:
 
 
 def _decide(
-    transaction: Transaction, *, model: str, as_of: str, recipe: str, source: str, cool_down_days: int
+    transaction: Transaction, *, model: str, as_of: str, recipe: str, source: str, rules: Rules | None
 ) -> tuple[str, str | None, str]:
     connection, forced = transaction.connection, source == "person"
     of_day = (batches.c.model == model, batches.c.as_of == as_of, batches.c.status != "failed")
     for known in read_all(connection, Batch, batches, *of_day, order=(batches.c.id.desc(),)):
         if known.recipe == recipe or known.status == "open":
             return "merged", known.id, _merged(known)
-    newest = connection.scalar(
-        select(func.max(batches.c.as_of)).where(
-            batches.c.model == model, batches.c.status != "failed", batches.c.forced.is_(False)
-        )
-    )
-    if newest and not forced and cool_down_days:
-        passed = (date.fromisoformat(as_of) - date.fromisoformat(newest)).days
-        if passed < cool_down_days:
-            rest = f"a training as of {newest} is on record, and {cool_down_days} days have to lie between two"
-            return "suppressed", None, f"{rest}; {as_of} is {passed} days after it. A person's request is not held back"
+    if rules and not forced and (why := held_back(connection, model, as_of, rules)):
+        return "suppressed", None, why
     row = {
         "id": next_id(connection, batches, "b"),
         "model": model,

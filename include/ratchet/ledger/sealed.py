@@ -16,6 +16,7 @@ from sqlalchemy import Boolean, ColumnElement, Connection, Table, Text, select, 
 from ratchet.digests import canonical_json
 from ratchet.ledger.columns import Json
 from ratchet.ledger.tables import (
+    alerts,
     approvals,
     batches,
     broken_glass,
@@ -25,12 +26,15 @@ from ratchet.ledger.tables import (
     checks,
     erasures,
     events,
+    evidences,
     metadata,
     partitions,
     refusals,
     requests,
+    routings,
     schema_versions,
     scorings,
+    shadows,
     verdicts,
 )
 from ratchet.ledger.values import WrongRow
@@ -39,9 +43,11 @@ WROTE = "wrote"  # [[table, {column: see `told`}], ...]
 AT_ONCE = 500  # rows read at a time: how long the ledger is does not show in memory
 _LONGEST = 200  # characters of a value that is kept as it is
 ROW_IS_PAYLOAD = {
+    "alert_raised": alerts,
     "approval_asked": approvals,
     "batch_opened": batches,
     "candidate_recorded": candidates,
+    "canary_started": routings,
     "challenger_registered": challengers,
     "champion_forced": champions,
     "champion_promoted": champions,
@@ -50,9 +56,11 @@ ROW_IS_PAYLOAD = {
     "drift_checked": checks,
     "drop_refused": refusals,
     "erasure_begun": erasures,
+    "evidence_weighed": evidences,
     "glass_broken": broken_glass,
     "partition_published": partitions,
     "retrain_requested": requests,
+    "shadow_scored": shadows,
     "verdict_recorded": verdicts,
 }
 TABLES = [table for table in metadata.sorted_tables if table not in (events, schema_versions)]

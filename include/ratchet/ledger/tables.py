@@ -6,7 +6,7 @@ from sqlalchemy import Boolean, Column, Index, Integer, MetaData, PrimaryKeyCons
 
 from ratchet.ledger.columns import Json, instant, text, whole
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 metadata = MetaData()
 
@@ -94,7 +94,7 @@ requests = Table(
     text("actor"),
     text("recipe"),
     text("idempotency_key", nullable=True),
-    whole("cool_down_days"),
+    Column("rules", Json, nullable=True),
     text("status"),
     text("batch_id", nullable=True),
     text("explanation"),
@@ -244,10 +244,70 @@ scorings = Table(
     text("inputs_digest"),
     Column("partitions", Json, nullable=False),
     whole("version"),
+    text("routing", nullable=True),
     whole("rows"),
     whole("table_version"),
     instant("recorded_at"),
     PrimaryKeyConstraint("model", "day", "revision"),
+)
+
+shadows = Table(
+    "ledger_shadows",
+    metadata,
+    text("model"),
+    whole("version"),
+    text("day"),
+    whole("revision"),
+    text("inputs_digest"),
+    whole("rows"),
+    whole("table_version"),
+    instant("recorded_at"),
+    PrimaryKeyConstraint("model", "version", "day", "revision"),
+)
+
+evidences = Table(
+    "ledger_evidences",
+    metadata,
+    text("model"),
+    text("key"),
+    whole("version"),
+    whole("champion_version"),
+    text("as_of"),
+    Column("result", Json, nullable=False),
+    text("report_url", nullable=True),
+    instant("recorded_at"),
+    PrimaryKeyConstraint("model", "key"),
+)
+
+routings = Table(
+    "ledger_routings",
+    metadata,
+    Column("id", Text, primary_key=True),
+    text("model"),
+    whole("version"),
+    Column("share", Json, nullable=False),
+    text("first_day"),
+    text("last_day"),
+    whole("champion_epoch"),
+    whole("champion_version"),
+    text("verdict_digest"),
+    text("model_digest"),
+    text("actor"),
+    text("reason"),
+    text("run_id"),
+    instant("started_at"),
+    text("ended_how", nullable=True),
+    text("ended_why", nullable=True),
+    text("ended_by", nullable=True),
+    instant("ended_at", nullable=True),
+    UniqueConstraint("model", "run_id"),
+)
+Index(
+    "ledger_routings_one_open",
+    routings.c.model,
+    unique=True,
+    sqlite_where=routings.c.ended_at.is_(None),
+    postgresql_where=routings.c.ended_at.is_(None),
 )
 
 checks = Table(
@@ -276,4 +336,31 @@ erasures = Table(
     Column("versions", Json, nullable=False),
     instant("begun_at"),
     instant("finished_at", nullable=True),
+)
+
+alerts = Table(
+    "ledger_alerts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    text("model"),
+    text("key"),
+    text("level"),
+    text("what"),
+    Column("facts", Json, nullable=False),
+    text("runbook"),
+    whole("times"),
+    Column("sent", Json, nullable=False),
+    text("told", nullable=True),
+    instant("raised_at"),
+    instant("seen_at"),
+    instant("settled_at", nullable=True),
+    text("why", nullable=True),
+    Index("ledger_alerts_key", "model", "key"),
+)
+Index(
+    "ledger_alerts_one_open",
+    *(alerts.c.model, alerts.c.key),
+    unique=True,
+    sqlite_where=alerts.c.settled_at.is_(None),
+    postgresql_where=alerts.c.settled_at.is_(None),
 )

@@ -105,7 +105,8 @@ class RequestOutcome:
 
 @dataclass(frozen=True)
 class Request:
-    """A retrain request as it was filed, and what became of it (see RequestOutcome)."""
+    """A retrain request as it was filed, and what became of it (see RequestOutcome). `rules`: those that it was held
+    against, as a dict (see ratchet.ledger.broker.Rules); None for none."""
 
     id: str
     model: str
@@ -115,7 +116,7 @@ class Request:
     actor: str
     recipe: str
     idempotency_key: str | None
-    cool_down_days: int
+    rules: dict | None
     status: str
     batch_id: str | None
     explanation: str
@@ -175,7 +176,7 @@ class Stale:
 @dataclass(frozen=True)
 class Scored:
     """A scoring of a day: from which inputs (`partitions`: {dataset: {day: [revision, digest]}}) and by which version.
-    `revision` counts scorings of the day."""
+    `routing`: the canary that served a share of its rows, None for none. `revision` counts scorings of the day."""
 
     model: str
     day: str
@@ -183,6 +184,7 @@ class Scored:
     inputs_digest: str
     partitions: dict
     version: int
+    routing: str | None
     rows: int
     table_version: int
     recorded_at: datetime
@@ -223,3 +225,31 @@ class Erasure:
     @property
     def days(self) -> list[str]:
         return sorted({day for days in self.found["rows"].values() for day in days})
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that somebody should know of. `model`: a model's or a dataset's name, or "ratchet" for the loop itself;
+    `key`: what it is about, such as "performance/all". `level`: "note", "warn" or "page". `times` it was counted,
+    first at `raised_at` and last at `seen_at`, with `what` and `facts` as they were then. `sent`: by channel, the news
+    that it was last given (see `news`); `told`: the news that every channel has. `why` it was settled."""
+
+    id: str
+    model: str
+    key: str
+    level: str
+    what: str
+    facts: dict
+    runbook: str
+    times: int
+    sent: dict[str, str]
+    told: str | None
+    raised_at: datetime
+    seen_at: datetime
+    settled_at: datetime | None
+    why: str | None
+
+    @property
+    def news(self) -> str:
+        """What there is to be told of it: its level, or that it is "settled"."""
+        return self.level if self.settled_at is None else "settled"

@@ -25,12 +25,11 @@ from ratchet.specs.model import (
     Input,
     ModelSpec,
     Range,
-    RetrainWhen,
     ScoreWhen,
     Search,
-    WatchDrift,
     Windows,
 )
+from ratchet.specs.watching import FalseAlarms, FieldTest, RetrainWhen, Watch
 
 __all__ = [
     "METRICS_OF_TASK",
@@ -42,6 +41,8 @@ __all__ = [
     "Costs",
     "DatasetSpec",
     "Evaluate",
+    "FalseAlarms",
+    "FieldTest",
     "Input",
     "Loaded",
     "ModelSpec",
@@ -57,7 +58,7 @@ __all__ = [
     "Strict",
     "Success",
     "Task",
-    "WatchDrift",
+    "Watch",
     "Windows",
     "check_instants",
     "load_dataset_specs",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ratchet.specs.base import Cron, Name, Strict
+from ratchet.specs.base import Name, Strict
 from ratchet.specs.judging import METRICS_OF_TASK, UNITS, Approval, Evaluate, Problem, PromoteIf, Task
+from ratchet.specs.watching import FieldTest, RetrainWhen, Watch
 
 START_OF_DAY = "start_of_day"
 
@@ -33,29 +34,6 @@ class Windows(Strict):
 
     validate_days: int = Field(ge=1)
     judge_days: int = Field(ge=1)
-
-
-class RetrainWhen(Strict):
-    """When a retrain request is filed, and how often the broker lets one through."""
-
-    schedule: Cron | None = None  # in UTC: a request by the calendar; None: never
-    drifted_share: float | None = Field(default=0.5, gt=0, le=1)  # share of watched columns that drifted
-    metric_falls_by: float | None = Field(default=0.03, gt=0)  # in units of the metric; the default is for roc_auc
-    corrected_days: int | None = Field(default=None, ge=1)  # of the champion's outcomes, corrected since; None: never
-    cool_down_days: int = Field(default=7, ge=0)  # in data time (as-of)
-
-
-class WatchDrift(Strict):
-    """What check_drift looks at. `schedule` is cron in UTC. `method` and `threshold` are pinned, never Evidently's
-    defaults, which change with column type and sample size."""
-
-    schedule: Cron = "0 7 * * 1"
-    window_days: int = Field(default=28, ge=1)
-    min_rows: int = Field(default=500, ge=50)
-    min_days: int = Field(default=7, ge=1)  # rows of a day are alike: three days "drift" against any month
-    max_rows: int = Field(default=5000, ge=100)  # Evidently's time is linear in rows; its sample is bounded
-    method: Literal["psi", "wasserstein", "jensenshannon"] = "psi"
-    threshold: float = Field(default=0.1, gt=0)
 
 
 class ScoreWhen(Strict):
@@ -138,7 +116,8 @@ class ModelSpec(Strict):
     approval: Approval
     score_when: ScoreWhen
     retrain_when: RetrainWhen = RetrainWhen()
-    watch: WatchDrift = WatchDrift()
+    watch: Watch = Watch()
+    field_test: FieldTest = FieldTest()
     tags: list[str] = []
 
     @model_validator(mode="before")

@@ -97,6 +97,7 @@ def approval_question(deployment: Deployment, model: str, version: int, *, glass
         "",
         *_checks_table(basis.verdict),
         "",
+        *_in_the_field(deployment, basis),
         *_origin(basis.challenger),
         *(f"- asked for by {plain(r.actor)} ({r.source}): {plain(r.reason)}" for r in requests),
         f"- may answer within {spec.approval.expires_after_hours:g} hours: {', '.join(spec.approval.approvers)}"
@@ -225,6 +226,17 @@ def _checks_table(verdict: Verdict | None) -> list[str]:
     checks = sorted(verdict.checks, key=lambda check: (check["passed"], check["name"] not in _FIRST))
     rows = [_check_row(check) for check in checks]
     return ["| check | result | seen | interval | asked | why |", "|---|---|---|---|---|---|", *rows]
+
+
+def _in_the_field(deployment: Deployment, basis: Basis) -> list[str]:
+    """What shadow scoring says by now. It is beside the gate's verdict: nothing is asked of it."""
+    champion = deployment.ledger.champion(basis.challenger.model)
+    who = basis.challenger.model, basis.challenger.version
+    found = champion and deployment.ledger.newest_evidence(*who, champion.version)
+    if not found:
+        return []
+    page = f" ([day by day]({found.report_url}))" if found.report_url else ""
+    return [f"- in the field, unseen, beside version {champion.version}: {plain(found.result['says'])}{page}"]
 
 
 def _origin(challenger: Challenger) -> list[str]:

@@ -36,7 +36,7 @@ def file_card(deployment: Deployment, spec: ModelSpec, version: int, rows: pd.Da
     made = _spec_of(challenger, spec)
     if rows is not None and len(rows):
         _keep_evaluation(deployment, made, challenger, rows)
-    judged = _kept_evaluation(deployment, challenger)
+    judged = kept_evaluation(deployment, challenger)
     manifest = load_snapshot(deployment.lake.storage, spec.name, challenger.snapshot).manifest
     facts = card_facts(
         made,
@@ -95,7 +95,7 @@ def _keep_evaluation(deployment: Deployment, spec: ModelSpec, challenger: Challe
     from ratchet.model_files import model_bytes
     from ratchet.workflow.versions import open_model, version_folder
 
-    if _kept_evaluation(deployment, challenger) is not None:
+    if kept_evaluation(deployment, challenger) is not None:
         return
     folder = version_folder(deployment, spec.name, challenger.version)
     estimator, threshold = open_model(deployment, folder, challenger.model_digest), challenger.metrics.get("threshold")
@@ -107,7 +107,7 @@ def _keep_evaluation(deployment: Deployment, spec: ModelSpec, challenger: Challe
     deployment.lake.storage.write(_key(deployment, challenger), json.dumps(found.as_record()).encode())
 
 
-def _kept_evaluation(deployment: Deployment, challenger: Challenger) -> dict | None:
+def kept_evaluation(deployment: Deployment, challenger: Challenger) -> dict | None:
     try:
         return json.loads(deployment.lake.storage.read(_key(deployment, challenger), _MOST_BYTES))
     except NotStoredError:

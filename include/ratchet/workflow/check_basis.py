@@ -1,4 +1,4 @@
-"""What a drift check was made from, read from the ledger alone; and which check no longer stands.
+"""What a check was made from, read from the ledger alone; and which check no longer stands.
 
 Of several checks of one version as of one day the one recorded last is the one that stands. It names the one before it,
 which stays on record, in `result["replaces"]`.
@@ -9,36 +9,70 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ratchet.days import shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
-from ratchet.ledger import Check, Scored
+from ratchet.ledger import Check, Partition, Scored
 from ratchet.published import as_known
 from ratchet.specs import ModelSpec
 from ratchet.windows import known_before
 
-_CHARS = 16  # of a day's digest: a result goes through XCom, and these are compared with one another only
+_CHARS = 16  # of a day's digest: they are compared with one another only
+_REACH = 2  # windows are looked for among so many times their days: some days bring no rows, or no outcomes
 
 
 @dataclass(frozen=True)
 class Basis:
-    """The days of a check. `scored`: by day, how each was scored; `days`: by day, a digest of the inputs that it was
-    scored from and of its outcomes as known as of the check's day."""
+    """The days of a check. `scored`: by day, how each was scored. `newest`: those for inputs and predictions;
+    `outcomes`: those for labels and performance; `waiting`: newer than these, and their outcomes are due. `days`: of
+    each scored day from the first to the last of them, a digest of the inputs that it was scored from and of its
+    outcomes as known as of the check's day."""
 
     scored: dict[str, Scored]
+    newest: list[str]
+    outcomes: list[str]
+    waiting: list[str]
     days: dict[str, str]
 
 
-def read_basis(deployment: Deployment, spec: ModelSpec, version: int, as_of: str, first: str, last: str) -> Basis:
-    """The days from `first` to `last` whose newest scoring is by that version. An outcome delivered after the day
-    `as_of` is not known as of it, whether it is new or a correction."""
-    ledger = deployment.ledger
-    newest = {one.day: one for one in ledger.scorings(spec.name, first, last)}  # in order of revision
-    scored = {day: one for day, one in newest.items() if one.version == version}
-    before = known_before(as_of, deployment.dataset(spec.outcome_dataset).zone)
-    revisions = ledger.partition_revisions(spec.outcome_dataset, first, last)
-    outcomes = {day: known.digest for day, all_of in revisions.items() if (known := as_known(all_of, before))}
-    days = {day: digest_of([one.inputs_digest, outcomes.get(day)])[:_CHARS] for day, one in scored.items()}
-    return Basis(scored, days)
+def read_basis(deployment: Deployment, spec: ModelSpec, version: int, as_of: str) -> Basis:
+    """The newest days as of a day whose newest scoring is by that version: `watch.window_days` of them, and
+    `watch.outcome_days` of those with outcomes. An outcome delivered after the day `as_of` is not known as of it,
+    whether it is new or a correction; nor is a day of which an input was delivered later."""
+    watch, due_to = spec.watch, shift_day(as_of, -spec.label_delay_days)
+    first = shift_day(due_to, -_REACH * max(watch.window_days, watch.outcome_days))
+    scored, outcomes = _days_as_of(deployment, spec, version, as_of, first, as_of)
+    newest, told = [*scored][-watch.window_days :], [day for day in scored if day in outcomes][-watch.outcome_days :]
+    waiting = [day for day in scored if max(told, default="") < day <= due_to]
+    looked = [day for day in scored if day >= min([*newest, *told, *waiting])]
+    return Basis(scored, newest, told, waiting, {day: _digest(scored[day], outcomes.get(day)) for day in looked})
+
+
+def _days_as_of(
+    deployment: Deployment, spec: ModelSpec, version: int, as_of: str, first: str, last: str
+) -> tuple[dict[str, Scored], dict[str, str]]:
+    """By day, in order: how it was scored, and the digest of its outcomes."""
+    newest = {one.day: one for one in deployment.ledger.scorings(spec.name, first, last)}  # in order of revision
+    early = _not_yet_known(deployment, spec, as_of, first)
+    scored = {day: one for day, one in sorted(newest.items()) if one.version == version and day not in early}
+    return scored, {d: one.digest for d, one in _known(deployment, spec.outcome_dataset, as_of, first).items() if one}
+
+
+def _digest(scored: Scored, outcomes: str | None) -> str:
+    return digest_of([scored.inputs_digest, outcomes])[:_CHARS]
+
+
+def _known(deployment: Deployment, dataset: str, as_of: str, first: str) -> dict[str, Partition | None]:
+    """Of each day from `first` on that is published now what was known of it then; None: nothing yet."""
+    before = known_before(as_of, deployment.dataset(dataset).zone)
+    revisions = deployment.ledger.partition_revisions(dataset, first, as_of)
+    return {day: as_known(all_of, before) for day, all_of in revisions.items()}
+
+
+def _not_yet_known(deployment: Deployment, spec: ModelSpec, as_of: str, first: str) -> set[str]:
+    """Days that were scored with an input that was still to come: as of the day they would lack it."""
+    daily = [name for name, one in spec.inputs.items() if not one.latest]
+    return {day for name in daily for day, one in _known(deployment, name, as_of, first).items() if one is None}
 
 
 def check_key(spec: ModelSpec, version: int, as_of: str, basis: Basis, replaces: str | None) -> str:
@@ -62,7 +96,7 @@ def check_to_redo(deployment: Deployment, spec: ModelSpec, to_score: Collection[
     """The champion's newest check, if a day between the first and the last that it speaks of holds something else now
     or has come late; and a digest of how these days are now. None: nothing to make again.
 
-    Days beyond either end are for the next check. While one of its days is still to be scored (`to_score`) the check
+    Days after its last are for the next check. While one of its days is still to be scored (`to_score`) the check
     waits, so that it is made once for all of them. Without its reference it can't be made again.
     """
     champion = deployment.ledger.champion(spec.name)
@@ -72,10 +106,11 @@ def check_to_redo(deployment: Deployment, spec: ModelSpec, to_score: Collection[
     first, last = check.result["window"]
     if any(first <= day <= last for day in to_score):
         return None
-    now = read_basis(deployment, spec, check.version, check.as_of, first, last)
-    if not now.days or not changed_days(check, now) or is_reference_erased(deployment, spec.name, check.version):
+    scored, outcomes = _days_as_of(deployment, spec, check.version, check.as_of, first, last)
+    now = {day: _digest(one, outcomes.get(day)) for day, one in scored.items()}
+    if not now or now == check.result["days"] or is_reference_erased(deployment, spec.name, check.version):
         return None
-    return check, digest_of([check.key, now.days])
+    return check, digest_of([check.key, now])
 
 
 def is_reference_erased(deployment: Deployment, model: str, version: int) -> bool:

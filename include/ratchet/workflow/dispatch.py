@@ -13,10 +13,14 @@ from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
 from ratchet.errors import EmptyWindowError, ParameterError, RegistryError
 from ratchet.specs import ModelSpec
+from ratchet.workflow.canary import canary_due
 from ratchet.workflow.check_basis import check_to_redo
+from ratchet.workflow.loop_alerts import note_mlflow, raise_given_up
 from ratchet.workflow.promotion import reconcile_alias
+from ratchet.workflow.requests import ask_retrain_for_growth, tell_of_stop
 from ratchet.workflow.scoring import due_days, inputs_digests
 from ratchet.workflow.staleness import ask_retrain_for_corrections, mark_stale
+from ratchet.workflow.weighing import shadow_due
 
 ATTEMPTS = 3
 JUDGE_AGAIN_AFTER_DAYS = 7
@@ -52,7 +56,7 @@ def list_due(deployment: Deployment, without: Collection[str] = ()) -> list[Due]
 def _of_model(deployment: Deployment, spec: ModelSpec) -> list[Due]:
     days = due_days(deployment, spec)
     asked = [*_trainings(deployment, spec.name), *_judgements(deployment, spec)]
-    return [*asked, *_scorings(deployment, spec, days), *_checks(deployment, spec, days)]
+    return [*asked, *_scorings(deployment, spec, days), *_checks(deployment, spec, days), *_shadow(deployment, spec)]
 
 
 def _trainings(deployment: Deployment, model: str) -> list[Due]:
@@ -101,6 +105,12 @@ def _checks(deployment: Deployment, spec: ModelSpec, days: list[str]) -> list[Du
     return [Due(spec.name, f"{spec.name}.check_drift", key, {"as_of": check.as_of}, held_by="*")]
 
 
+def _shadow(deployment: Deployment, spec: ModelSpec) -> list[Due]:
+    """What the field has new to say of a challenger, in runs of their own: no champion's scoring waits for it."""
+    what = [one for one in (shadow_due(deployment, spec), canary_due(deployment, spec)) if one]
+    return [Due(spec.name, f"{spec.name}.shadow", "__".join(["shadow", *what]), {}, held_by="*")] if what else []
+
+
 def runs_to_start(
     list_due: Callable[[], list[Due]], state_of: Callable[[str, str], RunState]
 ) -> tuple[list[dict], list[Due]]:
@@ -123,17 +133,19 @@ def runs_to_start(
 
 
 def give_up(deployment: Deployment, item: Due) -> None:
-    """Put on record that every attempt has failed, once; a batch is closed as "failed", so that the next request for
-    the same training opens a new one."""
+    """Put on record that every attempt has failed, once, and raise an alert; a batch is closed as "failed", so that the
+    next request for the same training opens a new one."""
     deployment.ledger.note_given_up(item.model, item.key, item.dag_id, ATTEMPTS)
+    raise_given_up(deployment, item.model, item.dag_id, item.key, ATTEMPTS)
     if batch := item.conf.get("batch"):
         deployment.ledger.finish_batch(batch, "failed")
 
 
 def keep_house(deployment: Deployment) -> set[str]:
-    """What each sweep sets right: questions past their time expire, MLflow's alias follows the ledger, and what
-    corrections made stale is marked, with a retrain request where the spec asks for one. Neither an MLflow that is down
-    nor a request that can't be filed yet stops a sweep.
+    """What each sweep sets right: questions past their time expire, MLflow's alias follows the ledger, what corrections
+    made stale is marked, a retrain is asked for where corrections or new data have come so far as the spec says, and a
+    broker that has stopped tells a person. Neither an MLflow that is down nor a request that can't be filed yet stops a
+    sweep.
 
     Returns the models of which MLflow says nothing: a run of theirs would only use up one of its attempts.
     """
@@ -148,8 +160,11 @@ def keep_house(deployment: Deployment) -> set[str]:
             unreached.add(model)
         try:
             ask_retrain_for_corrections(deployment, spec)
+            ask_retrain_for_growth(deployment, spec, datetime.now(UTC))
         except (EmptyWindowError, ParameterError) as error:
-            log.warning("no retrain of %s for corrected outcomes: %s", model, error)
+            log.warning("no retrain of %s for corrected or new outcomes: %s", model, error)
+        tell_of_stop(deployment, spec)
+    note_mlflow(deployment, unreached)
     return unreached
 
 

@@ -24,12 +24,12 @@ _ROUNDS = 3  # an ingestion that had read a drop before may publish after; then 
 def forget_person(deployment: Deployment, dataset: str, key: dict[str, str], reason: str, actor: str) -> dict:
     """Delete every row of `dataset` in which each column of `key` holds its value (as delivered, not its pseudonym).
 
-    Writes drops and their manifests, `datasets`, `quarantine`, `refused`, `quality` and `predictions`; deletes the
-    files of old versions of the days concerned, and snapshots made from partitions that held such rows. Marks what has
-    become stale. The values themselves go on no record. Returns {erasure, days, rows: {table: count over all versions},
-    snapshots and versions: {model: those that can't be built again}, stale, not_read: files that can't be read, so
-    that somebody has to look at them, in_logs: tables whose log keeps
-    smallest and largest values, also_in: datasets that have these columns too}.
+    Writes drops and their manifests, `datasets`, `quarantine`, `refused`, `quality`, `predictions` and `shadow`;
+    deletes the files of old versions of the days concerned, and snapshots made from partitions that held such rows.
+    Marks what has become stale. The values themselves go on no record. Returns {erasure, days, rows: {table: count over
+    all versions}, snapshots and versions: {model: those that can't be built again}, stale, not_read: files that can't
+    be read, so that somebody has to look at them, in_logs: tables whose log keeps smallest and largest values, also_in:
+    datasets that have these columns too}.
 
     Raises UnknownNameError for a column that isn't there and, with nothing written, when no row is found and none was
     erased before; ParameterError for an empty value or reason, or a reason that holds a value; ConflictError when

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from time import process_time
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ def gather_evidence(deployment: Deployment, spec: ModelSpec, challenger: Challen
     """
     from ratchet.gate import Evidence
     from ratchet.point_in_time import find_leaks
+    from ratchet.score import score_frame
     from ratchet.snapshot import labelled_rows
 
     as_of = high_water_mark(deployment, spec)
@@ -45,7 +46,7 @@ def gather_evidence(deployment: Deployment, spec: ModelSpec, challenger: Challen
     estimators = {who: load_version(deployment, spec.name, one.version) for who, one in models.items()}
     leaks = find_leaks(*where)
     evidence = Evidence(
-        rows=_scored(rows, estimators, spec),
+        rows=judged_rows(rows, {who: score_frame(one, rows, spec) for who, one in estimators.items()}, spec),
         looks=looks_at(deployment.ledger.verdicts(spec.name), [window.first, window.last]),
         late_days=late,
         repeated_rows=_repeated(deployment, spec, rows, models.values()),
@@ -53,7 +54,7 @@ def gather_evidence(deployment: Deployment, spec: ModelSpec, challenger: Challen
         range_dependent=leaks.range_dependent,
         rows_without_instant=leaks.rows_without_instant,
         fails_without_future=leaks.failure,
-        batch_seconds=_batch_seconds(estimators, rows, spec),
+        batch_seconds=batch_seconds(estimators, rows, spec),
         threshold={who: one.metrics["threshold"] for who, one in models.items() if "threshold" in one.metrics},
     )
     return evidence, window, rows
@@ -92,7 +93,12 @@ def late_days(deployment: Deployment, spec: ModelSpec, rows: pd.DataFrame, windo
     outcomes = rows if spec.outcome_dataset == spec.scored_dataset else read(spec.outcome_dataset)
     if scored.empty or outcomes.empty:
         return []
-    share = _found_in(outcomes, scored, key).groupby(scored["day"].to_numpy()).mean()
+    return days_of_few_outcomes(_found_in(outcomes, scored, key), scored["day"].to_numpy())
+
+
+def days_of_few_outcomes(has_outcome: pd.Series, day: Sequence[str]) -> list[str]:
+    """By rows of the scored dataset: whether each has its outcome, and its day (see late_days)."""
+    share = has_outcome.groupby(day).mean()
     return sorted(share.index[share < LEAST_OUTCOMES * share[share > 0].median()])
 
 
@@ -102,13 +108,12 @@ def _found_in(others: pd.DataFrame, rows: pd.DataFrame, key: list[str]) -> pd.Se
     return rows[key].merge(known, on=key, how="left", indicator=True)["_merge"].eq("both")
 
 
-def _scored(rows: pd.DataFrame, estimators: dict, spec: ModelSpec) -> pd.DataFrame:
-    from ratchet.score import score_frame
-
+def judged_rows(rows: pd.DataFrame, scores: Mapping[str, pd.DataFrame], spec: ModelSpec) -> pd.DataFrame:
+    """The rows as the gate takes them (see ratchet.gate.Evidence), from each model's scores on their index."""
     beside = [name for name in dict.fromkeys([*spec.evaluate.slices, *spec.evaluate.sensitive]) if name in rows]
     judged = rows[["day", "label", *beside]]
-    for who, estimator in estimators.items():
-        judged = judged.join(score_frame(estimator, rows, spec).add_prefix(f"{who}_"))
+    for who, said in scores.items():
+        judged = judged.join(said.add_prefix(f"{who}_"))
     return judged
 
 
@@ -123,7 +128,7 @@ def _repeated(deployment: Deployment, spec: ModelSpec, rows: pd.DataFrame, model
     return int(_found_in(seen, rows, deployment.dataset(spec.scored_dataset).key).sum())
 
 
-def _batch_seconds(estimators: dict, rows: pd.DataFrame, spec: ModelSpec) -> dict[str, list[float]]:
+def batch_seconds(estimators: dict, rows: pd.DataFrame, spec: ModelSpec) -> dict[str, list[float]]:
     """CPU seconds in which each scores the same rows on one thread, in turn: what else the machine does counts for
     little. The first round, which warms up, is not counted."""
     from threadpoolctl import threadpool_limits

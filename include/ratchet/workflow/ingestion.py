@@ -38,7 +38,7 @@ def ingest_partitions(
         else:
             report = ingest_days(spec, days_between(*check_range(first, last)), **adapters)
     finally:
-        stale = _marked(deployment)  # also when some days were refused
+        stale = _marked(deployment, dataset)  # also when some days were refused
     return report.as_dict() | {"stale": stale}
 
 
@@ -73,7 +73,7 @@ def readmit_partitions(
     try:
         report = ingest_days(spec, days, **adapters, on_missing="skip", actor=actor, reason=reason)
     finally:
-        stale = _marked(deployment)
+        stale = _marked(deployment, dataset)
     return report.as_dict() | {"stale": stale}
 
 
@@ -98,7 +98,10 @@ def _adapters(deployment: Deployment, dataset: str) -> dict:
     }
 
 
-def _marked(deployment: Deployment) -> int:
+def _marked(deployment: Deployment, dataset: str) -> int:
+    """How much became stale; and an alert of days that were refused."""
+    from ratchet.workflow.loop_alerts import note_refused
     from ratchet.workflow.staleness import mark_stale
 
+    note_refused(deployment, dataset)
     return len(mark_stale(deployment))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ratchet.deployment import Deployment
 from ratchet.errors import DropError, UnknownNameError
-from ratchet.ledger import Challenger, Champion, Partition, Scored
+from ratchet.ledger import Challenger, Champion, Partition, Routing, Scored
 from ratchet.prediction_ids import parse_prediction_id
 from ratchet.windows import in_order
 from ratchet.workflow.record import approval_of, gate_said, promotion_of
@@ -17,25 +17,28 @@ def explain_prediction(deployment: Deployment, prediction: str) -> dict:
 
     {prediction: its row, scoring: which run of scoring that was, inputs: the drops that its features came from,
     version: who the model is and what it was trained from, gate: the verdict, approval: who said yes and who asked,
-    champion: the move that put it in place}. A drop: dataset, day, revision, sha256, delivered_at, published_by,
-    table_version (of the dataset, as it was published from it), address and source (None where no file of that sha256
-    lies there any more). Raises UnknownNameError where there is no such prediction, ParameterError for what is no
-    prediction's id.
+    canary: None, or the routing under which that version, which was no champion, served the row; then nobody had
+    approved it as champion, champion: the move that had put the champion of then in place}. A drop: dataset, day,
+    revision, sha256, delivered_at, published_by, table_version (of the dataset, as it was published from it), address
+    and source (None where no file of that sha256 lies there any more). Raises UnknownNameError where there is no such
+    prediction, ParameterError for what is no prediction's id.
     """
     model, day = parse_prediction_id(prediction)
     deployment.model(model)
     row = _stored(deployment, model, day, prediction)
     scored = _scoring(deployment, model, day, row)
     challenger = deployment.ledger.challenger(model, row["model_version"])
-    move = _move(deployment, model, row)
+    move = _move(deployment, scored, row)
     promoted = promotion_of(deployment, model, move.version, move.epoch)
+    canary = deployment.ledger.routing(model, row["routing"]) if row["model_version"] != scored.version else None
     return {
         "prediction": row,
         "scoring": {"revision": scored.revision, "recorded_at": scored.recorded_at, "rows": scored.rows},
         "inputs": _drops(deployment, scored.partitions),
         "version": _version(deployment, challenger),
-        "gate": _gate(deployment, promoted),
-        "approval": _approval(deployment, challenger, promoted),
+        "gate": _gate_of_canary(deployment, canary) if canary else _gate(deployment, promoted),
+        "approval": None if canary else _approval(deployment, challenger, promoted),
+        "canary": canary and _canary(canary),
         "champion": {"epoch": move.epoch, "how": move.how, "moved_at": move.moved_at, "actor": move.actor},
     }
 
@@ -53,9 +56,12 @@ def _stored(deployment: Deployment, model: str, day: str, prediction: str) -> di
 
 
 def _scoring(deployment: Deployment, model: str, day: str, row: Mapping) -> Scored:
-    """The scoring on record that wrote this row: the newest of its day from these inputs by this version."""
-    wanted = (row["inputs_digest"], row["model_version"])
-    found = [one for one in deployment.ledger.scorings(model, day, day) if (one.inputs_digest, one.version) == wanted]
+    """The scoring on record that wrote this row: the newest of its day from these inputs, under this routing, and
+    without one by this version."""
+    routing = row["routing"] or None
+    wanted = (row["inputs_digest"], routing)
+    same = [one for one in deployment.ledger.scorings(model, day, day) if (one.inputs_digest, one.routing) == wanted]
+    found = [one for one in same if routing or one.version == row["model_version"]]
     if not found:
         raise UnknownNameError(
             f"the scoring that wrote this prediction is not on record yet: {model}, {day}",
@@ -64,9 +70,9 @@ def _scoring(deployment: Deployment, model: str, day: str, row: Mapping) -> Scor
     return max(found, key=lambda one: one.revision)
 
 
-def _move(deployment: Deployment, model: str, row: Mapping) -> Champion:
-    """The move that had put the version in place when it scored."""
-    moves = [one for one in deployment.ledger.champion_history(model) if one.version == row["model_version"]]
+def _move(deployment: Deployment, scored: Scored, row: Mapping) -> Champion:
+    """The move that had put the champion in place that scored the day."""
+    moves = [one for one in deployment.ledger.champion_history(scored.model) if one.version == scored.version]
     before = [one for one in moves if one.moved_at <= row["scored_at"]]
     return max(before or moves, key=lambda one: one.epoch)
 
@@ -130,6 +136,17 @@ def _gate(deployment: Deployment, promoted: Champion) -> dict | None:
         said = {"digest": glass.digest, "reason": glass.reason, "by": glass.actor, "gate_had_said": glass.gate_verdict}
         return {"verdict": "BREAK GLASS", **said}
     return gate_said(next((one for one in deployment.ledger.verdicts(model, version) if one.digest == digest), None))
+
+
+def _gate_of_canary(deployment: Deployment, canary: Routing) -> dict | None:
+    said = deployment.ledger.verdicts(canary.model, canary.version)
+    return gate_said(next((one for one in said if one.digest == canary.verdict_digest), None))
+
+
+def _canary(of: Routing) -> dict:
+    started = ("id", "share", "first_day", "last_day", "started_at", "reason", "run_id")
+    ended = ("ended_how", "ended_why", "ended_by", "ended_at")
+    return {**{name: getattr(of, name) for name in (*started, *ended)}, "started_by": of.actor}
 
 
 def _approval(deployment: Deployment, challenger: Challenger, promoted: Champion) -> dict:

@@ -39,7 +39,7 @@ def judge_challenger(deployment: Deployment, model: str, version: int) -> dict:
     challenger, champion = ledger.challenger(model, version), ledger.champion(model)
     reigning = ledger.challenger(model, champion.version) if champion else None
     evidence, window, rows = gather_evidence(deployment, spec, challenger, reigning)
-    verdict = gate.judge(spec, _facts(challenger), _facts(reigning) if reigning else None, evidence)
+    verdict = gate.judge(spec, facts_of(challenger), facts_of(reigning) if reigning else None, evidence)
     recorded = ledger.record_verdict(
         model,
         version,
@@ -192,7 +192,7 @@ def reconcile_alias(deployment: Deployment, model: str) -> None:
             return
 
 
-def _facts(of) -> dict:
+def facts_of(of) -> dict:
     """What the gate knows of a version; the verdict's digest covers it, and so the very files that are approved."""
     made = of.manifest.get("proof", {})
     return {

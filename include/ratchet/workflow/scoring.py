@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 def score_partitions(deployment: Deployment, model: str, days: list[str]) -> dict:
     """Score the given event days with the champion and publish one predictions partition a day.
 
-    A day whose inputs and champion are those of its last scoring is left as it is. Raises UnknownNameError when there
+    A day whose inputs and champion are those of its last scoring is left as it is. While a canary stands, it serves its
+    share of the rows (see ratchet.workflow.canary). Raises UnknownNameError when there
     is no champion, or when a day has no published partition of the scored dataset; FirstScoringError when a new
     champion's first day can't be right: it has been rolled back then (see ratchet.workflow.probation); HeldDayError,
     after the other days, for one that is held back, now or since an earlier run. Returns {version, scored, unchanged,
@@ -67,14 +68,17 @@ def _score(
     """Score the days of `todo` ({day: inputs digest}), publish and record each. Returns how many rows that were. A day
     held back on probation goes on record and does not stop the others: it is raised when they are done."""
     from ratchet.score import score_days
+    from ratchet.workflow.canary import Canary
     from ratchet.workflow.probation import Probation
 
     probation = Probation(deployment, spec, champion)
+    canary = Canary(deployment, spec, champion, probation)
+    how = {"read_at": read_at, "score": canary.score, "routing_on": canary.routing_on}
     who = (spec, deployment.datasets.good, deployment.published, probation.load(), champion)
     rows, left, held = 0, dict(todo), []
     while left:
         try:
-            for scored in score_days(*who, dict(left), read_at=read_at, score=probation.score):
+            for scored in score_days(*who, dict(left), **how):
                 digest = left.pop(scored.day)
                 deployment.ledger.record_scored(
                     spec.name,
@@ -84,6 +88,7 @@ def _score(
                     scored.rows,
                     scored.table_version,
                     used[scored.day],
+                    scored.routing or None,
                 )
                 probation.passed(scored.day, scored.rows)
                 rows += scored.rows

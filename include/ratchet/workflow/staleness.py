@@ -15,8 +15,9 @@ from ratchet.ledger import Partition, Stale
 from ratchet.published import as_known
 from ratchet.specs import ModelSpec
 from ratchet.windows import known_before
+from ratchet.workflow.requests import ask_while_it_stands
 from ratchet.workflow.scoring import seen_by
-from ratchet.workflow.training import high_water_mark, request_retrain
+from ratchet.workflow.training import high_water_mark
 
 
 def mark_stale(deployment: Deployment) -> list[Stale]:
@@ -41,8 +42,8 @@ def stale_labels(deployment: Deployment, spec: ModelSpec) -> list[Stale]:
 
 def ask_retrain_for_corrections(deployment: Deployment, spec: ModelSpec) -> dict | None:
     """File a retrain request when the outcomes of at least `retrain_when.corrected_days` days that the champion was
-    made from have been corrected, and the data has come so far that a training knows of it. Once for each set of days.
-    None: nothing to ask yet."""
+    made from have been corrected, and the data has come so far that a training knows of it; for each set of days, see
+    ask_while_it_stands. None: nothing to ask yet."""
     wanted, marks = spec.retrain_when.corrected_days, stale_labels(deployment, spec)
     if wanted is None or len(marks) < wanted:
         return None
@@ -51,15 +52,13 @@ def ask_retrain_for_corrections(deployment: Deployment, spec: ModelSpec) -> dict
     if max(newest[day] for day in days) >= known_before(as_of, deployment.dataset(spec.outcome_dataset).zone):
         return None
     champion = deployment.ledger.champion(spec.name)
-    return request_retrain(
+    return ask_while_it_stands(
         deployment,
-        spec.name,
+        spec,
+        digest_of(["corrected", champion.version, days]),
         reason=f"outcomes of {len(days)} days that version {champion.version} was made from were corrected: "
         f"{', '.join(days[:5])}{' ...' if len(days) > 5 else ''}",
         source="correction",
-        actor="dispatch",
-        as_of=as_of,
-        idempotency_key=digest_of(["corrected", champion.version, days]),
     )
 
 

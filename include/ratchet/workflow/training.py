@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ratchet.days import check_day, shift_day
 from ratchet.deployment import Deployment
 from ratchet.errors import EmptyWindowError, ParameterError, UnknownNameError
 from ratchet.failpoints import failpoint
+from ratchet.ledger import Rules
 from ratchet.specs import CandidateSpec, ModelSpec
 from ratchet.windows import TrainingWindows, training_windows
 from ratchet.workflow.candidates import candidate_key, make_candidate, recorded_candidates
 
 if TYPE_CHECKING:
-    from ratchet.ledger import Batch, Candidate, Challenger
+    from ratchet.ledger import Batch, Candidate, Challenger, Champion
 
 
 def request_retrain(
@@ -28,9 +30,10 @@ def request_retrain(
 ) -> dict:
     """File a retrain request in the ledger and say what became of it.
 
-    `source` is "api", "person", "cron", "drift" or "correction". `as_of` defaults to the data's own high-water mark.
-    Returns {request, status ("accepted", "merged" or "suppressed"), batch, as_of, explanation}. Raises ParameterError
-    for an as-of day that the data has not reached, EmptyWindowError when the windows don't fit the data there is.
+    `source` is "api", "person", "cron", "drift", "performance", "volume" or "correction". `as_of` defaults to the
+    data's own high-water mark. What holds back all but a person's is in the spec's `retrain_when`. Returns {request,
+    status ("accepted", "merged" or "suppressed"), batch, as_of, explanation}. Raises ParameterError for an as-of day
+    that the data has not reached, EmptyWindowError when the windows don't fit the data there is.
     """
     spec = deployment.model(model)
     newest = high_water_mark(deployment, spec)
@@ -51,7 +54,7 @@ def request_retrain(
         actor,
         deployment.recipe(spec),
         idempotency_key=idempotency_key,
-        cool_down_days=spec.retrain_when.cool_down_days,
+        rules=Rules.of(spec),
     )
     return {
         "request": outcome.id,
@@ -83,8 +86,13 @@ def windows_as_of(deployment: Deployment, spec: ModelSpec, as_of: str) -> Traini
 
     Raises EmptyWindowError when they don't fit the data there is.
     """
-    older = [c for c in deployment.ledger.champion_history(spec.name) if c.as_of < as_of]
     first_day = deployment.ledger.partitions(spec.outcome_dataset)[0].day
+    return windows_after(spec, deployment.ledger.champion_history(spec.name), first_day, as_of)
+
+
+def windows_after(spec: ModelSpec, champions: Iterable[Champion], first_day: str, as_of: str) -> TrainingWindows:
+    """The same of any champions' history, and any first day with outcomes."""
+    older = any(champion.as_of < as_of for champion in champions)
     return training_windows(spec.windows if older else spec.first_windows, first_day, as_of, spec.label_delay_days)
 
 

@@ -1,6 +1,12 @@
 """One operator per workflow step, named as the step is."""
 
 from ratchet_airflow.operators.dispatch import ListDueOperator
+from ratchet_airflow.operators.field import (
+    CheckCanaryOperator,
+    ScoreShadowOperator,
+    SetCanaryOperator,
+    WeighEvidenceOperator,
+)
 from ratchet_airflow.operators.ingest import IngestPartitionsOperator
 from ratchet_airflow.operators.monitor import CheckDriftOperator
 from ratchet_airflow.operators.promote import (
@@ -10,6 +16,7 @@ from ratchet_airflow.operators.promote import (
     PromoteChallengerOperator,
     RollbackChampionOperator,
 )
+from ratchet_airflow.operators.report import ReportMonthOperator
 from ratchet_airflow.operators.reproduce import ReproduceVersionOperator
 from ratchet_airflow.operators.score import ScorePartitionsOperator
 from ratchet_airflow.operators.train import (
@@ -23,6 +30,7 @@ from ratchet_airflow.operators.train import (
 __all__ = [
     "ApprovePromotionOperator",
     "BreakGlassOperator",
+    "CheckCanaryOperator",
     "CheckDriftOperator",
     "EvaluateCandidateOperator",
     "IngestPartitionsOperator",
@@ -30,10 +38,14 @@ __all__ = [
     "ListDueOperator",
     "PromoteChallengerOperator",
     "PutForwardChallengerOperator",
+    "ReportMonthOperator",
     "ReproduceVersionOperator",
     "RequestRetrainOperator",
     "RollbackChampionOperator",
     "ScorePartitionsOperator",
+    "ScoreShadowOperator",
+    "SetCanaryOperator",
     "TakeTrainingSnapshotOperator",
     "TrainCandidateOperator",
+    "WeighEvidenceOperator",
 ]

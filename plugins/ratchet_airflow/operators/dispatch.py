@@ -1,8 +1,10 @@
-"""Dispatch in Airflow: read what is due from the ledger; the mapped task after it starts each run, once."""
+"""Dispatch in Airflow: read what is due from the ledger, and the mapped task after it starts each run, once; tell
+people what they should know."""
 
 from __future__ import annotations
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 
 from ratchet.deployment import get_deployment
 
@@ -16,6 +18,7 @@ class ListDueOperator(BaseOperator):
 
     def execute(self, context) -> list[dict]:
         from ratchet.workflow.dispatch import give_up, keep_house, list_due, runs_to_start
+        from ratchet.workflow.loop_alerts import settle_given_up
 
         deployment, ti = get_deployment(), context["ti"]
 
@@ -32,5 +35,32 @@ class ListDueOperator(BaseOperator):
         for item in given_up:
             self.log.error("given up after every attempt failed: %s %s", item.dag_id, item.key)
             give_up(deployment, item)
+        settle_given_up(deployment, {item.key for item in given_up}, unreached)
         self.log.info("due now: %s", start or "nothing")
         return start
+
+
+class SendAlertsOperator(BaseOperator):
+    """Raise an alert of each run that failed without one (`ratchet.workflow.failed_runs`), then send what is unsent
+    (`ratchet.workflow.alerts`). To be run also when the tasks before it failed: then it fails too, at its end, so that
+    the run shows as failed."""
+
+    def execute(self, context) -> dict:
+        from ratchet.workflow.alerts import send_news
+        from ratchet.workflow.failed_runs import watch_runs
+        from ratchet.workflow.loop_alerts import note_sweep
+        from ratchet_airflow.notifiers import senders
+        from ratchet_airflow.runs import RunsOfAirflow
+
+        deployment, ti = get_deployment(), context["ti"]
+        runs = RunsOfAirflow(ti)
+        states = runs.states(ti.dag_id, [ti.run_id])[ti.run_id]
+        failed = sorted(task for task, state in states.items() if state in ("failed", "upstream_failed"))
+        note_sweep(deployment, ti.run_id if failed else None)
+        try:
+            found = watch_runs(deployment, runs)
+        finally:
+            told = send_news(deployment, senders(deployment))
+        if failed:
+            raise AirflowFailException(f"alerts are sent; of this sweep {', '.join(failed)} failed")
+        return {**found, **told}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
 from ratchet.deployment import Deployment
 from ratchet.errors import ParameterError
-from ratchet_airflow.links import MlflowLink
+from ratchet_airflow.links import MlflowLink, RequestLink
 from ratchet_airflow.operators.step import ModelStepOperator
 from ratchet_airflow.params import asked_by
 
@@ -17,14 +18,17 @@ class RequestRetrainOperator(ModelStepOperator):
     """File a retrain request in the ledger (`ratchet.workflow.training.request_retrain`).
 
     A run started over the REST API is the caller's request: calling again with the same `key` gives the same answer.
+    Its result names under `follow` where to ask what became of it (see ratchet_airflow.api).
     """
+
+    operator_extra_links = (RequestLink(),)
 
     def step(self, deployment: Deployment, params: dict, context) -> dict:
         from ratchet.workflow.training import request_retrain
 
         run = context["dag_run"]
         asked = run.run_type == "manual"  # else by the calendar
-        return request_retrain(
+        answer = request_retrain(
             deployment,
             self.model,
             reason=params["reason"] if asked else "scheduled retrain",
@@ -33,6 +37,8 @@ class RequestRetrainOperator(ModelStepOperator):
             as_of=params["as_of"],
             idempotency_key=params["key"] or f"{run.dag_id}/{run.run_id}",
         )
+        base = conf.get("api", "base_url", fallback="").rstrip("/")
+        return {**answer, "follow": f"{base}/ratchet/models/{self.model}/requests/{answer['request']}"}
 
 
 class TakeTrainingSnapshotOperator(ModelStepOperator):

@@ -52,10 +52,11 @@ def test_broken_glass_is_counted_apart_and_with_the_promotions(story):
     assert (figures.promotions, figures.broken_glass) == (1, 1)
 
 
-def test_the_way_from_data_and_from_drift_to_production(story):
+@pytest.mark.parametrize("source", ["drift", "performance"])
+def test_the_way_from_data_and_from_drift_to_production(story, source):
     ledger = story.ledger
     published = ledger.record_partition("flights", "2013-03-01", "d" * 64, "a" * 64, "r", 1, 9, 0, story.now)
-    asked = ledger.request_retrain(MODEL, "2013-04-01", "it moved", "drift", "check_drift", "recipe")
+    asked = ledger.request_retrain(MODEL, "2013-04-01", "it moved", source, "check_drift", "recipe")
     request = ledger.request(asked.id)
     ledger.record_snapshot(MODEL, "s" * 64, "2013-04-01", {"flights": {"2013-03-01": [1, "d" * 64, "a" * 64]}})
     story.register(1, batch_id=asked.batch_id)

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
+from forks import Forks
 from ledger_story import MODEL, Story
 
 from ratchet.days import days_between
 from ratchet.errors import ApprovalError, ConflictError, LedgerError
 from ratchet.ledger import Champion, open_ledger
-
-ASK = """
-import sys
-from pathlib import Path
-from ledger_story import MODEL, settings_for
-from ratchet.ledger import open_ledger
-
-ledger = open_ledger(settings_for(sys.argv[1], Path(sys.argv[2])))
-sys.stdin.readline()
-for n in range(5):
-    print(ledger.request_retrain(MODEL, "2013-04-01", f"reason {n}", "api", sys.argv[3], "recipe").batch_id)
-"""
 
 
 def at_once(work, many):
@@ -53,20 +39,14 @@ def test_c2_twenty_threads_ask_at_once_and_one_batch_results(ledger):
     assert ledger.verify().ok and ledger.verify().entries == 22
 
 
-def test_c2_processes_that_open_and_ask_at_once_find_one_ledger_and_one_batch(settings, ledger_url, tmp_path):
-    command = [sys.executable, "-c", ASK, ledger_url, str(tmp_path)]
-    path = ":".join([str(Path(__file__).parent), *(entry for entry in sys.path if entry)])
-    askers = [
-        subprocess.Popen(
-            [*command, f"user {n}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": path}
-        )
-        for n in range(4)
-    ]
-    said = [asker.communicate("go\n", timeout=60)[0].split() for asker in askers]
-    assert all(asker.returncode == 0 for asker in askers)
-    assert {batch for one in said for batch in one} == {"b000001"}
+def test_c2_twenty_processes_that_open_and_ask_at_once_find_one_ledger_and_one_batch(settings, ledger_url, tmp_path):
+    with Forks("asker") as forks:
+        askers = [forks.start(ledger_url, str(tmp_path), f"user {n}", env={}) for n in range(20)]
+        assert [asker.wait() for asker in askers] == [0] * 20, askers[0].said
+    assert {batch for asker in askers for batch in asker.said.split()} == {"b000001"}
     ledger = open_ledger(settings)
-    assert len(ledger.requests(MODEL)) == 20 and ledger.verify().ok
+    assert {one.reason for one in ledger.requests(MODEL)} == {f"user {n} {k}" for n in range(20) for k in range(2)}
+    assert len(ledger.requests(MODEL)) == 40 and ledger.verify().ok
 
 
 def test_c8_of_many_promoters_one_wins(story):

@@ -12,7 +12,7 @@ import pytest
 from ledger_story import MODEL, Story, settings_for
 
 from ratchet.errors import LedgerError
-from ratchet.ledger import open_ledger
+from ratchet.ledger import Rules, open_ledger
 
 
 class Line:
@@ -116,7 +116,7 @@ def test_x2_a_commit_whose_answer_is_lost_is_found_and_one_that_was_not_heard_is
 @pytest.mark.parametrize("cut", ["unsaid", "done"])
 def test_x2_a_request_whose_answer_is_lost_is_not_filed_twice(story, over_the_line, line, cut):
     def ask():
-        key = {"idempotency_key": "k", "cool_down_days": 7}
+        key = {"idempotency_key": "k", "rules": Rules(7, 4, 28, 3)}
         return over_the_line.ledger.request_retrain(MODEL, "2013-04-01", "r", "api", "system", "recipe", **key)
 
     line.cut = cut

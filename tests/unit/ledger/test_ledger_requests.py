@@ -47,36 +47,6 @@ def test_an_open_batch_takes_in_another_recipe_of_its_day_and_a_started_one_does
     assert ask(ledger, recipe="new recipe").status == "accepted"
 
 
-@pytest.mark.parametrize(
-    ("as_of", "status"),
-    [("2013-04-07", "suppressed"), ("2013-04-08", "accepted"), ("2013-03-01", "suppressed")],
-)
-def test_c7_within_the_cool_down_a_request_is_suppressed_and_on_record(ledger, as_of, status):
-    ask(ledger, cool_down_days=7)
-    outcome = ask(ledger, as_of, cool_down_days=7)
-    assert outcome.status == status == ledger.request(outcome.id).status
-    if status == "suppressed":
-        assert outcome.batch_id is None and "2013-04-01" in ledger.request(outcome.id).explanation
-        assert ledger.events(limit=1)[0].payload["status"] == "suppressed"
-
-
-def test_a_person_is_never_held_back_and_starts_no_cool_down(ledger):
-    assert ask(ledger, "2013-04-01", source="person", cool_down_days=7).status == "accepted"
-    assert ask(ledger, "2013-04-02", cool_down_days=7).status == "accepted"
-    assert ask(ledger, "2013-04-03", source="person", cool_down_days=7).status == "accepted"
-    assert ask(ledger, "2013-04-04", cool_down_days=7).status == "suppressed"
-
-
-def test_a_failed_batch_starts_no_cool_down_and_makes_way(ledger):
-    first = ask(ledger, cool_down_days=7).batch_id
-    ledger.start_batch(first, "run-1", MODEL)
-    ledger.finish_batch(first, "failed")
-    second = ask(ledger, cool_down_days=7)
-    assert second.status == "accepted" and second.batch_id != first
-    with pytest.raises(ConflictError, match="in its place"):
-        ledger.start_batch(first, "run-2", MODEL)
-
-
 def test_a_batch_goes_from_open_to_done(ledger):
     batch = ask(ledger).batch_id
     started = ledger.start_batch(batch, "run-1", MODEL)
@@ -118,8 +88,6 @@ def test_unknown_ids_and_wrong_words_are_named(ledger):
         ask(ledger, as_of="yesterday")
     with pytest.raises(ParameterError, match="actor"):
         ledger.request_retrain(MODEL, "2013-04-01", "why", "api", "", "recipe")
-    with pytest.raises(ParameterError, match="cool_down_days"):
-        ask(ledger, cool_down_days=-1)
     with pytest.raises(ParameterError, match="cancelled"):
         ledger.finish_batch(ask(ledger).batch_id, "cancelled")
 

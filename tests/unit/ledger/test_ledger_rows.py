@@ -46,6 +46,16 @@ def live(ledger: Ledger) -> Ledger:
     erasure = ledger.begin_erasure("flights", {"tailnum": "k"}, "asked", "anna", found)
     ledger.begin_erasure("flights", {"tailnum": "k"}, "asked", "anna", {**found, "revisions": {DAY: [2]}})
     ledger.finish_erasure(erasure.id, {MODEL: ["s1"]}, {MODEL: [1]})
+    for level in ("warn", "page"):
+        alert = ledger.raise_alert(MODEL, "performance/all", level, "AUC fell", {"by": 0.04}, "performance-fell")
+    ledger.mark_alert_sent(alert.id, "page", "log", last=True)
+    ledger.settle_alert(MODEL, "performance/all", "it rose again")
+    ledger.record_shadow(MODEL, 1, DAY, "inputs", 9, 1)
+    ledger.record_evidence(MODEL, "key", 1, 2, DAY, {"value": 0.01}, None)
+    story.register(3)
+    story.judge(3)
+    canary = story.start_canary(3)
+    ledger.end_canary(MODEL, canary.id, "stopped", "seen enough", "carl")
     return ledger
 
 

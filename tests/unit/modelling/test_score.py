@@ -41,6 +41,7 @@ def test_one_prediction_a_row_with_its_version_and_time(spec, datasets, publishe
         "score",
         "model_version",
         "model_digest",
+        "routing",
         "scored_at",
         "inputs_digest",
     }

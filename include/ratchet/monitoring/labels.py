@@ -1,0 +1,115 @@
+"""The outcomes themselves: whether they come, whether they can be what they say, and whether their mix has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ratchet.monitoring.alarms import shared, warn_alpha
+from ratchet.monitoring.change import Change, interval_of, tell, try_measure
+from ratchet.monitoring.values import Finding
+from ratchet.statistics import mean
+
+if TYPE_CHECKING:
+    from ratchet.specs import ModelSpec
+
+PATIENCE_DAYS = 3  # scored days whose outcomes are due; more without any, and outcomes have stopped coming
+EXPECTED = 20  # so many rows of a class where there is none: it can't be chance, even where days are alike
+
+
+def find_arrival(waiting: Collection[str]) -> Finding:
+    """`waiting`: scored days since the newest one with outcomes, whose own are due: older than the label delay."""
+    days = sorted(waiting)
+    if len(days) > PATIENCE_DAYS:
+        says = f"no outcomes of {len(days)} scored days, {days[0]} to {days[-1]}, that were due: {PATIENCE_DAYS} may be"
+        return Finding(
+            "labels", "arrival", "broken data", "broken", says, len(days), threshold=PATIENCE_DAYS, unit="days"
+        )
+    says = f"outcomes of {len(days)} scored days are due and have not come"
+    return Finding("labels", "arrival", "usual", "none", says, len(days), threshold=PATIENCE_DAYS, unit="days")
+
+
+def find_labels(spec: ModelSpec, reference: pd.DataFrame, outcomes: pd.DataFrame | None) -> list[Finding]:
+    """The share of each class (of the positive one, of two), or of a regression the mean label, against the reference's
+    validate and judge windows. Both: `day`, `label`; null labels are left out."""
+    least, given = spec.watch.min_rows, 0 if outcomes is None else len(outcomes)
+    before, now = _known(reference), _known(outcomes)
+    if given >= least and (now.empty or not _finite(now["label"]).all()):
+        says = (
+            f"{given} rows with outcomes, of which {len(now)} have a label and {_unusable(now)} one that is no number"
+        )
+        return [Finding("labels", "all", "broken data", "broken", says)]
+    if min(len(before), len(now)) < least:
+        says = f"{len(now)} labels, {len(before)} in the reference: {least} are needed"
+        return [Finding("labels", "all", "not enough data", "none", says)]
+    if spec.task == "regression":
+        return [_mean(spec, before, now)]
+    classes = spec.classes or [1]
+    alone = _alone(before["label"], now["label"])
+    return [alone] if alone else [_share(spec, name, before, now, len(classes)) for name in classes]
+
+
+def due_days(spec: ModelSpec, current: pd.DataFrame, outcomes: pd.DataFrame | None) -> list[str]:
+    """Of the scored days in `current`, those for `find_arrival`; days as "YYYY-MM-DD"."""
+    from ratchet.days import shift_day
+
+    if "day" not in current or current.empty:
+        return []
+    days, newest = sorted(current["day"].unique()), "" if outcomes is None or outcomes.empty else outcomes["day"].max()
+    return [day for day in days if newest < day <= shift_day(days[-1], -spec.label_delay_days)]
+
+
+def _known(frame: pd.DataFrame | None) -> pd.DataFrame:
+    if frame is None or not {"day", "label"} <= set(frame.columns):
+        return pd.DataFrame(columns=["day", "label"])
+    return frame.loc[frame["label"].notna(), ["day", "label"]]
+
+
+def _finite(label: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(label, errors="coerce")
+    return ~np.isinf(numbers.astype("float64"))
+
+
+def _unusable(now: pd.DataFrame) -> int:
+    return int((~_finite(now["label"])).sum())
+
+
+def _alone(before: pd.Series, now: pd.Series) -> Finding | None:
+    """Broken data, where one class is left of several, though the others should have brought EXPECTED rows."""
+    if now.nunique() > 1:
+        return None
+    missing = float((before != now.iloc[0]).mean()) * len(now)
+    if missing < EXPECTED:
+        return None
+    says = f"all {len(now)} labels are {now.iloc[0]}: some {missing:.0f} others were to be expected"
+    return Finding("labels", "all", "broken data", "broken", says)
+
+
+def _share(spec: ModelSpec, name: object, before: pd.DataFrame, now: pd.DataFrame, classes: int) -> Finding:
+    said = "positives" if name == 1 else str(name)
+    sides = (one.assign(value=(one["label"] == name).astype(float)) for one in (before, now))
+    return _compared(spec, said, *sides, spec.watch.smallest.share, classes, "share")
+
+
+def _mean(spec: ModelSpec, before: pd.DataFrame, now: pd.DataFrame) -> Finding:
+    sides = [one.assign(value=one["label"].astype(float)) for one in (before, now)]
+    step = spec.watch.smallest.shift * float(sides[0]["value"].std())
+    return _compared(spec, "mean", *sides, step, 1, "units of the label")
+
+
+def _compared(
+    spec: ModelSpec, name: str, before: pd.DataFrame, now: pd.DataFrame, step: float, questions: int, unit: str
+) -> Finding:
+    was, found = (try_measure(lambda one=one: mean(one["value"], one["day"])) for one in (before, now))
+    if was is None or found is None:
+        return Finding("labels", name, "not enough data", "none", "labels of one day only", unit=unit)
+    change, told = Change(was, found, 1), interval_of(found)
+    moved = change.is_other(step, shared(warn_alpha(spec), questions))
+    says = f"labels, {name}: {tell(told)}; {was.value:.4g} in the reference"
+    state = "moved" if moved else "usual"
+    return Finding(
+        "labels", name, state, "none", says, told.value, told.low, told.high, was.value, was.value + step, unit
+    )

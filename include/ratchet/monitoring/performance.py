@@ -1,0 +1,148 @@
+"""How good a model is on rows whose outcomes have arrived, and whether it is surely worse there than it was. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ratchet.digests import digest_of
+from ratchet.errors import EmptyWindowError
+from ratchet.monitoring.alarms import OF_ALL_ROWS, page_alpha, shared
+from ratchet.monitoring.change import Change, interval_of, tell
+from ratchet.monitoring.values import Finding
+from ratchet.plain_text import one_line
+from ratchet.statistics import Jackknifed, measure
+
+if TYPE_CHECKING:
+    from ratchet.specs import ModelSpec
+
+LONGEST = 40  # characters of a slice's value
+
+
+def measure_metric(spec: ModelSpec, frame: pd.DataFrame | None) -> tuple[Jackknifed | None, str]:
+    """The spec's metric of the rows with a label and all scores, day by day; and a sentence that tells it with its 95 %
+    interval, or why there is none: no outcomes, fewer rows than `watch.min_rows`, one day only, for an AUC one class
+    only, or what is no number or no class.
+
+    frame: `day`, `label` (see ratchet.labels) and the spec's score columns; any of them may be missing or null.
+    """
+    metric, least = spec.problem.success.metric, spec.watch.min_rows
+    known = with_outcomes(spec, frame)
+    if len(known) < least:
+        return None, f"{metric} not measured: {len(known)} rows with an outcome and a score, {least} are needed"
+    try:
+        found = measure(metric, known["label"], known[spec.score_columns], known["day"])
+    except EmptyWindowError as error:
+        return None, f"{metric} not measured: {error.what} ({error.seen})"
+    told = interval_of(found)
+    if not isfinite(told.high - told.low):
+        return None, f"{metric} not measured: the labels or scores are too large to be squared"
+    return found, f"{metric} {tell(told)}"
+
+
+def with_outcomes(spec: ModelSpec, frame: pd.DataFrame | None) -> pd.DataFrame:
+    """The rows that have a label and all scores; none where a column is missing."""
+    wanted = ["day", "label", *spec.score_columns]
+    if frame is None or not set(wanted) <= set(frame.columns):
+        return pd.DataFrame(columns=wanted)
+    return frame[frame[wanted].notna().all(axis="columns")]
+
+
+def metric_change(spec: ModelSpec, before: Jackknifed | None, now: Jackknifed | None) -> Change | None:
+    """None: not both are known."""
+    if before is None or now is None:
+        return None
+    return Change(before, now, -1 if spec.problem.success.higher_is_better else 1)
+
+
+def told_harm(spec: ModelSpec, change: Change | None) -> str | None:
+    """The harm in a sentence, if it is large (`retrain_when.metric_falls_by`, in units of the metric) and sure: all of
+    the 95 % interval of the difference is on its bad side."""
+    least, success = spec.retrain_when.metric_falls_by, spec.problem.success
+    if least is None or change is None or not change.is_surely(least, 0.025):
+        return None
+    before, worse, half = change.before.value, change.worse_by, change.half(0.025)
+    moved = f"{success.metric} {'fell' if success.higher_is_better else 'rose'} from {before:.4g} to "
+    return f"{moved}{tell(interval_of(change.now))}, by {worse:.4g} ({worse - half:.4g} to {worse + half:.4g})"
+
+
+def find_performance(spec: ModelSpec, change: Change | None, told: str) -> Finding:
+    """The spec's metric on all rows. `told`: the sentence of `measure_metric` for the outcomes."""
+    least = spec.retrain_when.metric_falls_by or spec.promote_if.no_worse.metric
+    return _finding(spec, "all", change, told, least, shared(OF_ALL_ROWS * page_alpha(spec), 1))
+
+
+def find_slices(spec: ModelSpec, before: pd.DataFrame, now: pd.DataFrame) -> list[Finding]:
+    """The spec's metric on each slice of `evaluate.slices` that has `min_group_rows` rows on both sides, the largest
+    first; those that can't be measured are left out.
+
+    before, now: as for `measure_metric`, with the columns of the slices; a column that is missing has no slices.
+    """
+    found = []
+    for name, was, rows in _slices(spec, with_outcomes(spec, before), with_outcomes(spec, now)):
+        told = measure_metric(spec, rows)
+        change = metric_change(spec, measure_metric(spec, was)[0], told[0])
+        found += [(name, change, told[1])] if change else []
+    least, alpha = spec.promote_if.no_worse.metric, shared((1 - OF_ALL_ROWS) * page_alpha(spec), len(found))
+    return [_finding(spec, name, change, told, least, alpha) for name, change, told in found]
+
+
+def find_concept(performance: Finding, inputs: list[str], enough: bool) -> Finding:
+    """Whether performance fell though no input moved: then it is what follows from the inputs that has changed. The
+    harm is performance's to tell. `inputs`: those that moved; `enough`: whether that could be told."""
+    if performance.state != "moved":
+        says = "performance did not fall" if performance.state == "usual" else "performance could not be told"
+        return Finding("concept", "all", performance.state, "none", says)
+    if not enough:
+        return Finding(
+            "concept", "all", "not enough data", "none", "performance fell; whether inputs moved is not known"
+        )
+    if inputs:
+        return Finding("concept", "all", "usual", "none", f"performance fell where inputs moved: {', '.join(inputs)}")
+    says = "performance fell and no input moved: what follows from the inputs has changed"
+    return Finding("concept", "all", "moved", "none", says)
+
+
+def _slices(
+    spec: ModelSpec, before: pd.DataFrame, now: pd.DataFrame
+) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    least = max(spec.evaluate.min_group_rows, spec.watch.min_rows)
+    for column in spec.evaluate.slices:
+        if column not in before or column not in now:
+            continue
+        was, groups = before[column].astype(str), now[column].astype(str)
+        counts = groups.value_counts()
+        for value in sorted(counts.index[counts >= least]):
+            if (was == value).sum() >= least:
+                yield f"{column}={_shown(value)}", before[was == value], now[groups == value]
+
+
+def _shown(value: str) -> str:
+    """On one line and cut, so that it can be part of a key."""
+    short = one_line(value)
+    return short if len(short) <= LONGEST else f"{short[:LONGEST]}~{digest_of(value)[:8]}"
+
+
+def _finding(spec: ModelSpec, name: str, change: Change | None, told: str, least: float, alpha: float) -> Finding:
+    """`least`: by how much it must be worse to be harm, beside being sure, one-sided at `alpha`."""
+    metric = spec.problem.success.metric
+    if change is None:
+        return Finding("performance", name, "not enough data", "none", told, unit=metric)
+    now, half, before = interval_of(change.now), change.half(alpha), change.before.value
+    says, is_harm = f"{told}; {before:.4g} on the judge window", change.is_surely(least, alpha)
+    return Finding(
+        "performance",
+        name,
+        "moved" if is_harm else "usual",
+        "measured" if is_harm else "none",
+        f"{says}: surely worse, by {change.worse_by:.4g}" if is_harm else says,
+        now.value,
+        now.low,
+        now.high,
+        before,
+        before + change.sign * max(least, half),
+        metric,
+    )

@@ -1,0 +1,251 @@
+"""A version that has passed the gate serves a small share of the rows, to see that it is safe; never more by itself.
+
+A day is published whole under one routing. The version's rows are looked at before anybody sees them, and once their
+outcomes have come; what is wrong ends the canary, on record, and that day is scored by the champion alone. Whatever
+befalls the canary, the champion's rows are scored as ever.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ratchet.days import shift_day
+from ratchet.deployment import Deployment
+from ratchet.digests import digest_of
+from ratchet.errors import ParameterError, RatchetError
+from ratchet.ledger import Champion, Routing
+from ratchet.ledger.routings import MAY_SERVE
+from ratchet.specs import ModelSpec
+from ratchet.workflow.scoring import inputs_digests
+from ratchet.workflow.versions import load_checked, load_version
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ratchet.workflow.probation import Probation
+
+RUNBOOK = "start-a-canary"
+log = logging.getLogger(__name__)
+
+
+def start_canary(
+    deployment: Deployment, model: str, version: int | None, *, share: float, actor: str, reason: str, run_id: str
+) -> dict:
+    """Let `version` serve a share of the rows, from the first day that is not scored yet, for `field_test.canary_days`
+    event days; once per `run_id`. What it takes: see Ledger.start_canary; and that the version still says what it said
+    at its training. Moves no champion. Raises as these do, and ParameterError where the spec allows none.
+
+    Returns {canary, version, share, first_day, last_day, ended}.
+    """
+    spec, ledger = deployment.model(model), deployment.ledger
+    rules = spec.field_test
+    if rules.canary_share is None or version is None:
+        raise ParameterError(
+            f"no canary of {model} was started",
+            seen="field_test.canary_share is not set" if version else "no version",
+            hint="say canary_share in the model's spec" if version else "name the version",
+        )
+    load_checked(deployment, ledger.challenger(model, version))
+    started = ledger.start_canary(
+        model,
+        version,
+        share=share,
+        most=rules.canary_share,
+        first_day=_first_day(deployment, spec),
+        days=rules.canary_days,
+        actor=actor,
+        reason=reason,
+        run_id=run_id,
+        allowed=spec.approval.approvers,
+        four_eyes=spec.approval.four_eyes,
+    )
+    _settle(deployment, model, f"a canary of version {version} was started by {actor}")
+    return _told(started)
+
+
+def stop_canary(deployment: Deployment, model: str, *, actor: str, reason: str) -> dict:
+    """End the canary that stands, if there is one, and settle what alerts of canaries are open. Returns as
+    `start_canary`, or {canary: None}."""
+    deployment.model(model)
+    standing = deployment.ledger.open_canary(model)
+    _settle(deployment, model, f"seen by {actor}: {reason}")
+    if standing is None:
+        return {"canary": None}
+    return _told(deployment.ledger.end_canary(model, standing.id, "stopped", reason, actor))
+
+
+def standing_canary(deployment: Deployment, model: str) -> Routing | None:
+    """The canary that stands now. One whose version was refused, rejected or superseded since is ended."""
+    standing = deployment.ledger.open_canary(model)
+    if standing is None:
+        return None
+    status = deployment.ledger.challenger(model, standing.version).status
+    if status in MAY_SERVE:
+        return standing
+    deployment.ledger.end_canary(model, standing.id, "stopped", f"version {standing.version} is {status}", "ratchet")
+    return None
+
+
+class Canary:
+    """Scores days for the champion, and lets the canary that stands serve its share of them."""
+
+    def __init__(self, deployment: Deployment, spec: ModelSpec, champion: Champion, probation: Probation) -> None:
+        self.deployment, self.spec, self.champion, self.probation = deployment, spec, champion, probation
+        self.key = deployment.dataset(spec.scored_dataset).key
+        self._estimators: dict[int, object] = {}
+
+    def routing_on(self, day: str) -> str:
+        """The id of the routing that a day would be scored under now; "" for none."""
+        found = self._standing(day)
+        return found.id if found else ""
+
+    def score(self, estimator, inputs: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
+        """What the champion says of the rows of one day (see Probation.score), and of the canary's rows what the canary
+        says, with `model_version`, `model_digest` and `routing` of each. The champion alone while it is on probation
+        itself, where the canary can't be fetched or the machine is at fault, and where what it says can't be right:
+        that ends the canary."""
+        scores = self.probation.score(estimator, inputs, spec)
+        routing = self._standing(str(inputs["day"].iloc[0]))
+        if routing is None or self.probation.on:
+            return scores
+        mine = self._rows(inputs, routing)
+        try:
+            theirs, wrong = self._try(routing, inputs[mine]) if mine.any() else (scores[mine], None)
+        except (RatchetError, MemoryError, OSError) as error:
+            log.warning("version %s serves no row of this day: %s", routing.version, error)
+            return scores
+        if wrong:
+            roll_back(self.deployment, routing, wrong, "warn")
+            return scores
+        return self._together(scores, theirs, mine, routing)
+
+    def _standing(self, day: str) -> Routing | None:
+        routing = standing_canary(self.deployment, self.spec.name)
+        if routing is None or routing.champion_epoch != self.champion.epoch or day < routing.first_day:
+            return None
+        if day <= routing.last_day:
+            return routing
+        self.deployment.ledger.end_canary(self.spec.name, routing.id, "days over", f"{day} has come", "ratchet")
+        return None
+
+    def _rows(self, inputs: pd.DataFrame, routing: Routing):
+        from ratchet.field_test.routing import in_share
+
+        return in_share(inputs, self.key, routing.id, routing.share)
+
+    def _try(self, routing: Routing, rows: pd.DataFrame) -> tuple[pd.DataFrame | None, str | None]:
+        """Its scores, and what is wrong with them, or with it. What is not its fault is raised."""
+        from ratchet.first_scoring import wrong_scores
+        from ratchet.score import score_frame
+
+        challenger = self.deployment.ledger.challenger(self.spec.name, routing.version)
+        try:
+            if routing.version not in self._estimators:
+                self._estimators[routing.version] = load_version(self.deployment, self.spec.name, routing.version)
+            scores = score_frame(self._estimators[routing.version], rows, self.spec)
+        except (MemoryError, OSError):  # the machine's fault
+            raise
+        except Exception as error:  # whatever a version raises that can't be loaded, or can't score
+            if isinstance(error, RatchetError) and error.retryable:
+                raise
+            return None, (error.what if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}")[:500]
+        return scores, "; ".join(wrong_scores(self.spec, scores, challenger.manifest.get("proof", {}))) or None
+
+    def _together(self, scores: pd.DataFrame, theirs: pd.DataFrame, mine, routing: Routing) -> pd.DataFrame:
+        by = {"model_version": int(self.champion.version), "model_digest": self.champion.model_digest}
+        served = scores.assign(**by, routing=routing.id)
+        served.loc[mine, self.spec.score_columns] = theirs[self.spec.score_columns]
+        served.loc[mine, "model_version"] = int(routing.version)
+        served.loc[mine, "model_digest"] = routing.model_digest
+        return served
+
+
+def roll_back(deployment: Deployment, routing: Routing, why: str, level: str) -> None:
+    """End a canary for what it did, and raise the alert: the alert first, so that a crash between the two loses none.
+    Run again it changes nothing."""
+    model, version = routing.model, routing.version
+    log.error("the canary of version %s of %s is over: %s", version, model, why)
+    facts = {"version": version, "canary": routing.id, "share": routing.share, "why": why}
+    what = f"canary of version {version} of {model} rolled back: {why}"
+    deployment.ledger.raise_alert(model, f"canary/v{version}", level, what, facts, RUNBOOK)
+    deployment.ledger.end_canary(model, routing.id, "rolled back", why, "ratchet")
+
+
+def check_canary(deployment: Deployment, model: str) -> dict:
+    """End the canary that stands if it does gross harm on the days whose outcomes have come (see
+    ratchet.field_test.safety). Once per what there is to look at. Returns {canary, days, harm}."""
+    spec = deployment.model(model)
+    routing = standing_canary(deployment, model)
+    basis = canary_basis(deployment, spec, routing) if routing else {}
+    if not basis:
+        return {"canary": routing and routing.id, "days": 0, "harm": None}
+    from ratchet.field_test.losses import daily_losses
+    from ratchet.field_test.safety import gross_harm
+
+    daily = daily_losses(spec, _served_rows(deployment, spec, routing, basis))
+    harm = gross_harm(daily)
+    if harm:
+        roll_back(deployment, routing, harm, "page")
+    told = {"digest": digest_of(basis), "days": len(daily), "harm": harm}
+    deployment.ledger.note("canary_checked", f"models/{model}/routings/{routing.id}", told, "ratchet")
+    return {"canary": routing.id, "days": len(daily), "harm": harm}
+
+
+def canary_basis(deployment: Deployment, spec: ModelSpec, routing: Routing) -> dict[str, str]:
+    """By day that was scored under the routing, from inputs as they still are, and has outcomes: a digest of both."""
+    ledger = deployment.ledger
+    served = {day: one for day, one in ledger.scored_days(spec.name).items() if one.routing == routing.id}
+    now = inputs_digests(deployment, spec, sorted(served))
+    outcomes = {one.day: one.digest for one in ledger.partitions(spec.outcome_dataset, first=routing.first_day)}
+    return {
+        day: digest_of([one.inputs_digest, outcomes[day]])
+        for day, one in served.items()
+        if day in outcomes and now.get(day) == one.inputs_digest
+    }
+
+
+def canary_due(deployment: Deployment, spec: ModelSpec) -> str | None:
+    """A name for what there is to look at of the canary that stands; None for nothing new."""
+    routing = deployment.ledger.open_canary(spec.name)
+    basis = canary_basis(deployment, spec, routing) if routing else {}
+    if not basis:
+        return None
+    told = deployment.ledger.events(f"models/{spec.name}/routings/{routing.id}")
+    looked = [one.payload["digest"] for one in told if one.kind == "canary_checked"]
+    digest = digest_of(basis)
+    return None if digest in looked[-1:] else f"{routing.id}__{digest[:12]}"
+
+
+def _served_rows(deployment: Deployment, spec: ModelSpec, routing: Routing, days: dict[str, str]) -> pd.DataFrame:
+    """The rows that the canary served, with their labels, what it said, and what the champion would have said."""
+    from ratchet.score import score_frame
+    from ratchet.snapshot import build_inputs, read_labels
+
+    key = deployment.dataset(spec.scored_dataset).key
+    where = (spec, deployment.datasets.good, deployment.published, min(days), max(days))
+    predictions = deployment.lake.read(f"predictions/{spec.name}", days=list(days))
+    mine = predictions[(predictions["model_version"] == routing.version) & (predictions["routing"] == routing.id)]
+    said = mine[[*key, *spec.score_columns]].rename(columns={c: f"challenger_{c}" for c in spec.score_columns})
+    rows = build_inputs(*where).merge(said, on=key, how="inner", validate="one_to_one")
+    champion = load_version(deployment, spec.name, routing.champion_version)
+    rows = rows.join(score_frame(champion, rows, spec).add_prefix("champion_"))
+    return rows.merge(read_labels(*where)[[*key, "label"]], on=key, how="inner", validate="one_to_one")
+
+
+def _first_day(deployment: Deployment, spec: ModelSpec) -> str:
+    """The day after the newest that is scored: what was published stays as it is."""
+    scored = deployment.ledger.scored_days(spec.name)
+    champion = deployment.ledger.champion(spec.name)
+    return shift_day(max([*scored, *([champion.as_of] if champion else [])], default="2000-01-01"), 1)
+
+
+def _settle(deployment: Deployment, model: str, why: str) -> None:
+    for alert in deployment.ledger.open_alerts(model):
+        if alert.key.startswith("canary/"):
+            deployment.ledger.settle_alert(model, alert.key, why)
+
+
+def _told(routing: Routing) -> dict:
+    names = ("version", "share", "first_day", "last_day")
+    return {"canary": routing.id, **{name: getattr(routing, name) for name in names}, "ended": routing.ended_how}

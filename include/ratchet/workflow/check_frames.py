@@ -1,0 +1,76 @@
+"""The rows that a check looks at, and what is known of its version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ratchet.deployment import Deployment
+from ratchet.specs import ModelSpec
+from ratchet.workflow.check_basis import Basis, is_reference_erased
+from ratchet.workflow.versions import load_version
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ratchet.ledger import Challenger
+
+
+def read_frames(deployment: Deployment, spec: ModelSpec, version: int, basis: Basis, as_of: str) -> tuple:
+    """The reference, the newest scored rows, and the newest ones with outcomes; each with its scores."""
+    from ratchet.snapshot import build_inputs, labelled_rows
+
+    published = (spec, deployment.datasets.good, deployment.published)
+    keys = deployment.dataset(spec.scored_dataset).key
+    predictions = _predictions(deployment, spec, version, basis)[[*keys, *spec.score_columns]]
+
+    def scored(rows: pd.DataFrame, days: list[str]) -> pd.DataFrame:
+        return rows[rows["day"].isin(days)].merge(predictions, on=keys, how="inner", validate="one_to_one")
+
+    current = scored(build_inputs(*published, basis.newest[0], basis.newest[-1], as_of), basis.newest)
+    told = basis.outcomes or basis.newest
+    outcomes = scored(labelled_rows(*published, told[0], told[-1], as_of), basis.outcomes)
+    return _reference(deployment, spec, version), current, outcomes
+
+
+def _reference(deployment: Deployment, spec: ModelSpec, version: int) -> pd.DataFrame:
+    """The rows of the version's snapshot; those of its validate and judge windows scored by it from the features that
+    it was trained on: the spec of now may ask for others, which its snapshot lacks."""
+    from ratchet.score import score_frame
+    from ratchet.snapshot import load_snapshot
+
+    challenger = deployment.ledger.challenger(spec.name, version)
+    frame = load_snapshot(deployment.lake.storage, spec.name, challenger.snapshot).frame
+    rows, made = frame[frame["window"] != "train"], challenger.manifest.get("spec", {})
+    features = {name: made[name] for name in ("numeric_features", "categorical_features") if name in made}
+    scores = score_frame(load_version(deployment, spec.name, version), rows, spec.model_copy(update=features))
+    return frame.join(scores)
+
+
+def _predictions(deployment: Deployment, spec: ModelSpec, version: int, basis: Basis) -> pd.DataFrame:
+    """Those on record: by this version, from the inputs that the ledger names. Of a class that the spec did not have
+    when they were made the score is 0, as the model would say it now."""
+    rows = deployment.lake.read(f"predictions/{spec.name}", days=[*basis.days])
+    of_record = rows["day"].map({day: one.inputs_digest for day, one in basis.scored.items()})
+    mine = rows[(rows["model_version"] == version) & (rows["inputs_digest"] == of_record)]
+    scores = mine.reindex(columns=spec.score_columns)
+    scored = scores.notna().any(axis="columns")
+    return mine.assign(**scores.mask(scores.isna().mul(scored, axis="index"), 0.0))
+
+
+def has_reference(deployment: Deployment, model: str, version: int) -> bool:
+    """Not if an erasure, or somebody who tidied up, has taken its snapshot."""
+    from ratchet.snapshot import has_snapshot
+
+    snapshot = deployment.ledger.challenger(model, version).snapshot
+    return not is_reference_erased(deployment, model, version) and has_snapshot(
+        deployment.lake.storage, model, snapshot
+    )
+
+
+def read_importance(deployment: Deployment, challenger: Challenger) -> dict[str, float] | None:
+    """By feature, as the version's evaluation has it, if it was kept."""
+    from ratchet.workflow.card import kept_evaluation
+
+    kept = kept_evaluation(deployment, challenger) or {}
+    lines = kept.get("tables", {}).get("importance", [])
+    return {line["feature"]: line["drop"] for line in lines if line["drop"] is not None} or None

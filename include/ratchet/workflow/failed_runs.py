@@ -1,0 +1,193 @@
+"""Finds every run that failed, whatever callback was lost with it: one alert each, settled when the work is done."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import quote
+
+from ratchet.deployment import Deployment
+from ratchet.ledger import Alert
+from ratchet.workflow.dispatch import ATTEMPTS, list_due
+from ratchet.workflow.loop_alerts import LOOP, is_promised
+
+DATASET_DAGS = ("ingest_validate", "readmit")
+MODEL_DAGS = (
+    "retrain",
+    "train_evaluate",
+    "promote",
+    "break_glass",
+    "rollback",
+    "reproduce",
+    "score",
+    "check_drift",
+    "monthly_report",
+    "shadow",
+    "canary",
+)
+BY_ITSELF = ("scheduled__", "asset_triggered__")  # how ids of runs begin that nobody looks at
+AT_ONCE = 100  # run ids in one question
+SUCCEEDED = "the run itself has succeeded since"
+LATER = "a later run did its work"
+GONE = "Airflow has no such run any more"
+
+_DISPATCHED = re.compile(r"(?!scheduled__|manual__|backfill__)([a-z_]+?__.+)__(\d)")
+
+
+class Runs(Protocol):
+    """What is asked of the scheduler."""
+
+    def count(self, dag_id: str, run_ids: Sequence[str] | None = None, state: str | None = None) -> int:
+        """How many runs of the DAG there are, of those ids and in that state."""
+
+    def states(self, dag_id: str, run_ids: Sequence[str] | None = None) -> dict[str, dict[str, str]]:
+        """The states of the tasks of the DAG's runs: {run id: {task: state}}."""
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    dag_id: str
+    run_id: str
+
+    @property
+    def model(self) -> str:
+        """What the DAG is of: a model, a dataset, or the loop; of one of yours its id."""
+        return self.dag_id.rpartition(".")[0] or self.dag_id
+
+    @property
+    def key(self) -> str:
+        return f"run/{self.dag_id}/{self.run_id}"
+
+    @property
+    def attempt(self) -> int | None:
+        """Which attempt of dispatch it was; None for a run that dispatch did not start."""
+        told = _DISPATCHED.fullmatch(self.run_id)
+        return int(told[2]) if told else None
+
+    def attempts_after(self) -> list[str]:
+        """The ids of the runs that dispatch starts for the same work after this one."""
+        told = _DISPATCHED.fullmatch(self.run_id)
+        return [f"{told[1]}__{n}" for n in range(int(told[2]) + 1, ATTEMPTS + 1)] if told else []
+
+    @property
+    def level(self) -> str:
+        """Page when production rests on it, nobody stands by, and nothing starts it again. What dispatch starts it
+        starts afresh, or gives up: that is an alert of its own."""
+        promised = is_promised(self.dag_id)
+        if self.attempt:
+            return "warn" if promised else "note"
+        return "page" if promised and self.run_id.startswith(BY_ITSELF) else "warn"
+
+    @property
+    def done(self) -> str:
+        """What the loop does about it."""
+        if following := self.attempts_after():
+            return f"dispatch starts it afresh: attempt {self.attempt} of {ATTEMPTS} failed, {following[0]} follows"
+        if self.attempt:
+            return f"given up after {ATTEMPTS} attempts"
+        if self.run_id.startswith(BY_ITSELF):
+            return "the next run by the schedule takes the same work up"
+        return "nothing: clear the run, or start a fresh one"
+
+
+def watched_dags(deployment: Deployment) -> list[str]:
+    """Every DAG whose failed runs are looked for. Not dispatch: it is what looks (see
+    `loop_alerts.note_sweep`)."""
+    datasets = [f"{name}.{kind}" for name in deployment.datasets.good for kind in DATASET_DAGS]
+    models = [f"{name}.{kind}" for name in deployment.models.good for kind in MODEL_DAGS]
+    return [*datasets, *models, f"{LOOP}.upkeep"]
+
+
+def raise_failed_run(deployment: Deployment, run: FailedRun, tasks: Sequence[str] = ()) -> Alert:
+    """The alert of a run that failed, with its failed tasks as far as they are known."""
+    facts = {"dag": run.dag_id, "run": run.run_id, "done": run.done}
+    if tasks:
+        facts["tasks"] = list(tasks)
+    if ui := os.environ.get("RATCHET_AIRFLOW_UI"):
+        facts["link"] = f"{ui}/dags/{run.dag_id}/runs/{quote(run.run_id, safe='')}"
+    what = f"run {run.run_id} of {run.dag_id} failed"
+    return deployment.ledger.raise_alert(run.model, run.key, run.level, what, facts, "a-run-failed")
+
+
+def watch_runs(deployment: Deployment, runs: Runs) -> dict:
+    """Raise an alert of each failed run that has none, and settle those whose work was done since.
+
+    One count for each DAG, where nothing failed; the runs are listed only where more have failed than are known.
+    Returns {"raised": keys, "settled": keys}.
+    """
+    raised, settled = [], []
+    for dag_id in watched_dags(deployment):
+        failed = runs.count(dag_id, state="failed")
+        known = _known(deployment, dag_id) if failed else []
+        if failed > sum(runs.count(dag_id, ids, "failed") for ids in _chunks(known)):
+            raised += _raise_unknown(deployment, runs, dag_id, known)
+    unsettled = [alert for alert in deployment.ledger.open_alerts() if alert.key.startswith("run/")]
+    due = {item.key for item in list_due(deployment)} if unsettled else set()
+    for alert in unsettled:
+        if why := _settled_by(runs, FailedRun(*alert.key.split("/", 2)[1:]), due):
+            deployment.ledger.settle_alert(alert.model, alert.key, why)
+            settled.append(alert.key)
+    return {"raised": raised, "settled": settled}
+
+
+def _known(deployment: Deployment, dag_id: str) -> list[str]:
+    """The runs of the DAG that failed and have an alert. One that succeeded since may fail again, and be new."""
+    before = f"run/{dag_id}/"
+    found = deployment.ledger.alerts_under(FailedRun(dag_id, "").model, before)
+    return [alert.key.removeprefix(before) for alert in found if alert.why != SUCCEEDED]
+
+
+def _raise_unknown(deployment: Deployment, runs: Runs, dag_id: str, known: Sequence[str]) -> list[str]:
+    states = runs.states(dag_id)
+    raised = []
+    for run_id in _failed_among(runs, dag_id, [run_id for run_id in states if run_id not in set(known)]):
+        run = FailedRun(dag_id, run_id)
+        tasks = sorted(task for task, state in states[run_id].items() if state == "failed")
+        raised.append(raise_failed_run(deployment, run, tasks).key)
+    return raised
+
+
+def _failed_among(runs: Runs, dag_id: str, run_ids: Sequence[str]) -> list[str]:
+    """Those of the runs that failed, by counting in halves."""
+    found = []
+    for ids in _chunks(run_ids):
+        failed = runs.count(dag_id, ids, "failed")
+        if failed == len(ids):
+            found += ids
+        elif failed:
+            middle = len(ids) // 2
+            found += _failed_among(runs, dag_id, ids[:middle]) + _failed_among(runs, dag_id, ids[middle:])
+    return found
+
+
+def _settled_by(runs: Runs, run: FailedRun, due: Collection[str]) -> str | None:
+    if not runs.count(run.dag_id, [run.run_id]):
+        return GONE
+    if runs.count(run.dag_id, [run.run_id], "success"):
+        return SUCCEEDED
+    later = _later_runs(runs, run)
+    if any(runs.count(run.dag_id, ids, "success") for ids in _chunks(later)) or _no_longer_due(run, due):
+        return LATER
+    return None
+
+
+def _later_runs(runs: Runs, run: FailedRun) -> list[str]:
+    """The runs that would do the same work: the next attempts, or the next ones by the schedule."""
+    if run.run_id.startswith(BY_ITSELF):
+        how = run.run_id.split("__")[0]
+        return [one for one in runs.states(run.dag_id) if one.startswith(f"{how}__") and one > run.run_id]
+    return run.attempts_after()
+
+
+def _no_longer_due(run: FailedRun, due: Collection[str]) -> bool:
+    """Whether somebody else did what dispatch had started. A training that was given up is not due either, and not
+    done: it waits for a later one."""
+    started = run.attempt is not None and not run.dag_id.endswith(".train_evaluate")
+    return started and run.run_id.rpartition("__")[0] not in due
+
+
+def _chunks(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (run_ids[n : n + AT_ONCE] for n in range(0, len(run_ids), AT_ONCE))

@@ -1,0 +1,226 @@
+"""Runs that failed are found whatever callback was lost, each once, and are settled when the work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from airflow.sdk import DAG
+from small_loop import MODEL, REPO, deployment_in, make_home
+
+from ratchet.alert_text import runbook_of
+from ratchet.workflow.dispatch import Due, give_up
+from ratchet.workflow.failed_runs import FailedRun, raise_failed_run, watch_runs
+from ratchet.workflow.loop_alerts import note_mlflow, note_refused, note_sweep, settle_given_up, verify_ledger
+from ratchet_airflow.notifiers import FailedRunNotifier
+
+INGEST, SCORE, CHECK = "flights.ingest_validate", f"{MODEL}.score", f"{MODEL}.check_drift"
+
+
+@dataclass
+class Scheduler:
+    """Airflow's answers about runs kept in a dict, {(dag, run): state}; `listed`: the DAGs whose runs were listed."""
+
+    runs: dict[tuple[str, str], str] = field(default_factory=dict)
+    listed: list[str] = field(default_factory=list)
+
+    def count(self, dag_id: str, run_ids: Sequence[str] | None = None, state: str | None = None) -> int:
+        assert run_ids is None or 0 < len(run_ids) <= 100
+        of_dag = {run: seen for (dag, run), seen in self.runs.items() if dag == dag_id}
+        wanted = of_dag if run_ids is None else set(run_ids) & set(of_dag)
+        return sum(1 for run in wanted if state in (None, of_dag[run]))
+
+    def states(self, dag_id: str, run_ids: Sequence[str] | None = None) -> dict[str, dict[str, str]]:
+        self.listed.append(dag_id)
+        return {run: {"task": state} for (dag, run), state in self.runs.items() if dag == dag_id}
+
+
+@pytest.fixture
+def deployment(tmp_path):
+    """An empty one; whatever alerts it gets link to runbooks that there are, and stand on record."""
+    make_home(tmp_path / "home")
+    deployment = deployment_in(tmp_path)
+    yield deployment
+    books = str(REPO / "docs" / "runbooks")
+    assert all(Path(runbook_of(alert, books)).is_file() for alert in deployment.ledger.open_alerts())
+
+
+def open_runs(deployment) -> dict[str, str]:
+    return {alert.key: alert.level for alert in deployment.ledger.open_alerts()}
+
+
+LEVELS = {
+    (INGEST, "scheduled__2013-02-01T00:00:00+00:00"): "page",
+    (INGEST, "manual__2013-02-01T00:00:00+00:00"): "warn",  # who started it looks at it
+    (INGEST, "backfill__2013-02-01T00:00:00+00:00"): "warn",
+    (CHECK, "scheduled__2013-02-01T00:00:00+00:00"): "warn",
+    (SCORE, "score__2013-02-01__2013-02-03__abc__1"): "warn",  # dispatch starts it again
+    (SCORE, "score__2013-02-01__2013-02-03__abc__3"): "warn",  # giving it up is an alert of its own
+    (f"{MODEL}.train_evaluate", "train__2013-02-01__b000001__2"): "note",
+    ("ratchet.upkeep", "scheduled__2013-02-01T00:00:00+00:00"): "warn",
+}
+
+
+def test_k7_every_kind_of_failed_run_is_found_once(deployment):
+    scheduler = Scheduler(dict.fromkeys(LEVELS, "failed") | {(dag, "another"): "success" for dag, _ in LEVELS})
+    told = watch_runs(deployment, scheduler)
+    assert sorted(told["raised"]) == sorted(f"run/{dag}/{run}" for dag, run in LEVELS)
+    for (dag, run), level in LEVELS.items():
+        alert = deployment.ledger.newest_alert(dag.rpartition(".")[0], f"run/{dag}/{run}")
+        assert (alert.level, alert.facts["dag"], alert.facts["run"], alert.facts["tasks"]) == (
+            level,
+            dag,
+            run,
+            ["task"],
+        )
+    before = len(deployment.ledger.events())
+    assert watch_runs(deployment, scheduler)["raised"] == [] and len(deployment.ledger.events()) == before
+
+
+def test_where_nothing_new_failed_runs_are_counted_and_not_listed(deployment):
+    scheduler = Scheduler({(INGEST, "manual__1"): "failed", (SCORE, "manual__2"): "success"})
+    watch_runs(deployment, scheduler)
+    scheduler.listed.clear()
+    watch_runs(deployment, scheduler)
+    assert scheduler.listed == []
+
+
+def test_k7_what_a_callback_raised_is_not_raised_again_and_the_others_are_found(deployment):
+    runs = {(INGEST, f"manual__{n:03}"): "failed" if n % 7 == 0 else "success" for n in range(150)}
+    raise_failed_run(deployment, FailedRun(INGEST, "manual__007"))
+    watch_runs(deployment, Scheduler(runs))
+    failed = {f"run/{dag}/{run}" for (dag, run), state in runs.items() if state == "failed"}
+    assert set(open_runs(deployment)) == failed and len(failed) == 22
+    assert deployment.ledger.newest_alert("flights", f"run/{INGEST}/manual__007").times == 1
+
+
+def test_k7_one_that_was_purged_does_not_hide_another(deployment):
+    """As many failed runs as before, and one of them is new."""
+    scheduler = Scheduler({(INGEST, "manual__1"): "failed"})
+    watch_runs(deployment, scheduler)
+    scheduler.runs = {(INGEST, "manual__2"): "failed"}
+    told = watch_runs(deployment, scheduler)
+    assert told == {"raised": [f"run/{INGEST}/manual__2"], "settled": [f"run/{INGEST}/manual__1"]}
+
+
+def test_one_that_was_cleared_and_succeeds_is_settled_and_may_fail_anew(deployment):
+    scheduler = Scheduler({(INGEST, "manual__1"): "failed"})
+    for state, raised, settled in (("failed", 1, 0), ("running", 0, 0), ("success", 0, 1), ("failed", 1, 0)):
+        scheduler.runs[INGEST, "manual__1"] = state
+        told = watch_runs(deployment, scheduler)
+        assert (len(told["raised"]), len(told["settled"])) == (raised, settled), state
+    assert len(deployment.ledger.alerts_under("flights", "run/")) == 1 and len(open_runs(deployment)) == 1
+
+
+@pytest.mark.parametrize(
+    ("dag", "run", "later", "settles"),
+    [
+        (CHECK, "scheduled__2013-02-01T00:00:00+00:00", "scheduled__2013-02-02T00:00:00+00:00", True),
+        (CHECK, "scheduled__2013-02-01T00:00:00+00:00", "scheduled__2013-01-31T00:00:00+00:00", False),
+        (CHECK, "scheduled__2013-02-01T00:00:00+00:00", "manual__2013-02-02T00:00:00+00:00", False),
+        (f"{MODEL}.train_evaluate", "train__2013-02-01__b000001__1", "train__2013-02-01__b000001__2", True),
+        (f"{MODEL}.train_evaluate", "train__2013-02-01__b000001__1", "train__2013-02-01__b000002__2", False),
+        (INGEST, "manual__1", "manual__2", False),  # it may have been about other days
+    ],
+)
+def test_a_later_run_of_the_same_work_settles_it_once_and_for_all(deployment, dag, run, later, settles):
+    scheduler = Scheduler({(dag, run): "failed"})
+    watch_runs(deployment, scheduler)
+    scheduler.runs[dag, later] = "success"
+    assert bool(watch_runs(deployment, scheduler)["settled"]) is settles
+    assert watch_runs(deployment, scheduler) == {"raised": [], "settled": []}
+
+
+@pytest.mark.parametrize(
+    ("dag", "model", "key"),
+    [
+        (INGEST, "flights", f"run/{INGEST}/manual__1"),
+        ("my_own", "my_own", "run/my_own/manual__1"),
+        ("ratchet.dispatch", "ratchet", "loop/dispatch"),
+    ],
+)
+def test_a_failed_run_s_callback_raises_its_alert(deployment, as_environment, dag, model, key):
+    """What dispatch would send, if it came to that, is sent for it."""
+    as_environment(deployment)
+    FailedRunNotifier()({"dag": DAG(dag, schedule=None), "run_id": "manual__1"})
+    (alert,) = deployment.ledger.open_alerts()
+    assert (alert.model, alert.key) == (model, key) and alert.facts["run"] == "manual__1"
+    assert (deployment.settings.var / "alerts" / "alerts.jsonl").exists() is (model == "ratchet")
+
+
+def test_what_dispatch_gave_up_is_a_page_until_it_is_done(deployment):
+    due = Due(MODEL, SCORE, "score__a__b__c", {"days": ["a"]})
+    give_up(deployment, due)
+    give_up(deployment, due)
+    (alert,) = deployment.ledger.open_alerts(MODEL)
+    assert (alert.level, alert.times, alert.key) == ("page", 1, "given-up/score__a__b__c")
+    for still, unreached, left in (({due.key}, (), 1), (set(), {MODEL}, 1), (set(), (), 0)):
+        settle_given_up(deployment, still, unreached)
+        assert len(deployment.ledger.open_alerts()) == left
+
+
+def test_a_training_given_up_is_settled_by_one_that_is_done(deployment):
+    ledger = deployment.ledger
+    batches = []
+    for recipe in ("r1", "r2"):
+        asked = ledger.request_retrain(MODEL, "2013-02-01", "r", "person", "anna", recipe)
+        batches.append(asked.batch_id)
+        if recipe == "r1":
+            give_up(deployment, Due(MODEL, f"{MODEL}.train_evaluate", "train__x", {"batch": asked.batch_id}))
+    settle_given_up(deployment, (), ())
+    assert [alert.level for alert in ledger.open_alerts()] == ["warn"], "its batch is closed, and nothing trained"
+    ledger.start_batch(batches[1], "run", MODEL)
+    ledger.finish_batch(batches[1], "done", 1)
+    settle_given_up(deployment, (), ())
+    assert ledger.open_alerts() == []
+
+
+def test_a_sweep_that_fails_is_a_note_and_three_in_a_row_a_page(deployment):
+    told = [note_sweep(deployment, f"scheduled__{n}").level for n in (1, 1, 2, 2, 3, 3)]  # by task and callback
+    assert told == ["note"] * 4 + ["page"] * 2
+    assert note_sweep(deployment, None).settled_at and deployment.ledger.open_alerts() == []
+
+
+def test_an_mlflow_that_is_away_gets_louder_with_time(deployment, monkeypatch):
+    from ratchet.workflow import loop_alerts
+
+    clock = type("Clock", (), {"now": staticmethod(lambda zone: later)})
+    monkeypatch.setattr(loop_alerts, "datetime", clock)
+    began = datetime.now(UTC)
+    for minutes, level in ((0, "note"), (9, "note"), (11, "warn"), (61, "page")):
+        later = began.fromtimestamp(began.timestamp() + 60 * minutes + 5, UTC)
+        alert = note_mlflow(deployment, {MODEL})
+        assert (alert.level, alert.facts["models"]) == (level, [MODEL])
+    assert note_mlflow(deployment, set()).settled_at and note_mlflow(deployment, set()) is None
+
+
+def test_a_ledger_that_does_not_verify_is_a_page(deployment):
+    from ledger_story import tamper
+
+    deployment.ledger.request_retrain(MODEL, "2013-02-01", "r", "person", "anna", "recipe")
+    assert verify_ledger(deployment)["ok"] and deployment.ledger.open_alerts() == []
+    tamper(deployment.ledger, "UPDATE ledger_requests SET actor = 'nobody'")
+    assert not verify_ledger(deployment)["ok"]
+    (alert,) = deployment.ledger.open_alerts()
+    assert (alert.level, alert.key) == ("page", "loop/ledger") and "actor" in alert.facts["found"]
+
+
+def test_refused_drops_are_one_warning_until_every_day_is_published(deployment):
+    ledger, days, frame = deployment.ledger, ["2013-01-01", "2013-01-02"], pd.DataFrame({"carrier": ["AA"]})
+    for day in days:
+        deployment.drops.write("flights", day, frame, datetime(2013, 1, 4, tzinfo=UTC), "an airport")
+    assert note_refused(deployment, "flights") is None
+    drops = {day: deployment.drops.find("flights", day) for day in days}
+    for day, drop in drops.items():
+        ledger.record_refusal("flights", day, drop.delivery, "r", ["100 rows <b>"])
+    alert = note_refused(deployment, "flights")
+    assert (alert.level, alert.key, alert.facts["days"]) == ("warn", "data/flights", days)
+    for day, left in zip(days, (1, 0), strict=True):
+        drop = drops[day]
+        ledger.record_partition("flights", day, "d", drop.sha256, "r", 1, 9, 0, drop.delivered_at)
+        note_refused(deployment, "flights")
+        assert len(ledger.open_alerts("flights")) == left

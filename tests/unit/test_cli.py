@@ -122,7 +122,7 @@ def test_a_prediction_is_explained(ratchet, champion):
     code, out, _ = ratchet("explain-prediction", prediction)
     told = json.loads(out)
     assert code == 0 and told["prediction"]["prediction_id"] == prediction
-    assert list(told) == ["prediction", "scoring", "inputs", "version", "gate", "approval", "champion"]
+    assert list(told) == ["prediction", "scoring", "inputs", "version", "gate", "approval", "canary", "champion"]
     assert (told["version"]["version"], told["approval"]["by"]) == (1, "approver")
     drops = {drop["sha256"] for drop in told["inputs"]}
     assert champion.drops.find("flights", "2013-01-20").sha256 in drops

@@ -35,6 +35,8 @@ SKEWED = {"differences skewed to one side (exponential), 0.3": ("exponential", 0
 BETTER = (0.005, 0.01, 0.02)  # of AUC
 HARM_WORLDS = ("days", "days that follow each other, 0.5")
 CANARY_DAYS = 28
+# Share of positives, and the score that champion and challenger give every row: their expected losses are the same.
+RARE, RARE_ROWS = ((0.01, 0.008, 0.013), (0.001, 0.0005, 0.0015)), 50
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,28 @@ def try_harm(world: str, turned: float, trials: int, seed: Sequence[int]) -> Sai
         drawn = Drawn(of, rng)
         ours = drawn.scores(NOISE)
         daily = _losses(drawn, drawn.scores(NOISE), (1 - turned) * ours + turned * (1 - ours), spec)
-        found = (day for day in range(1, CANARY_DAYS + 1) if gross_harm(daily.head(day)))
-        said.append((None, next(found, None)))
+        said.append((None, _rolled_back(daily)))
     return _said(f"canary, {turned:.0%} of each score turned round", world, said)
+
+
+def try_rare(prevalence: float, champion: float, challenger: float, trials: int, seed: Sequence[int]) -> Said:
+    """A canary as good as the champion where positives are rare (see RARE). `worse`: the day on which it was rolled
+    back."""
+    rng, said = np.random.default_rng([*seed, int(1000 * prevalence)]), []
+    for _ in range(trials):
+        share = rng.binomial(RARE_ROWS, prevalence, CANARY_DAYS) / RARE_ROWS
+        losses = {
+            who: share * (1 - score) ** 2 + (1 - share) * score**2
+            for who, score in (("champion", champion), ("challenger", challenger))
+        }
+        said.append((None, _rolled_back(pd.DataFrame(losses))))
+    return _said("canary, 0% of each score turned round", f"positives {prevalence:.1%}, {RARE_ROWS} rows a day", said)
+
+
+def _rolled_back(daily: pd.DataFrame) -> int | None:
+    if not gross_harm(daily):  # what was sure once stays so
+        return None
+    return next(day for day in range(1, CANARY_DAYS + 1) if gross_harm(daily.head(day)))
 
 
 def _daily(drawn: Drawn, noise: float) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from benchmarks.field_instrument import (
     BEYOND,
     CANARY_DAYS,
     HARM_WORLDS,
+    RARE,
     ROWS,
     ROWS_BETTER,
     SERIES,
@@ -24,6 +25,7 @@ from benchmarks.field_instrument import (
     try_better,
     try_equal,
     try_harm,
+    try_rare,
     try_series,
 )
 from benchmarks.gate_instrument import interval, share, shown
@@ -54,6 +56,7 @@ def try_round(number: int) -> list[Said]:
         *(try_series(world, TRIALS, seed) for world in (*SERIES, *SKEWED)),
         *(try_better(gain, world, FEWER, seed) for gain in BETTER for world in WORLDS),
         *(try_harm(world, turned, FEWER, seed) for turned in TURNED for world in HARM_WORLDS),
+        *(try_rare(*world, TRIALS, seed) for world in RARE),
     ]
 
 
@@ -115,7 +118,8 @@ Nothing is said before day {FIRST_DAYS}.
 ### A canary's gross harm
 
 {CANARY_DAYS} days of {ROWS} rows. A share of each score is turned round (1 - score): 0 % is a canary that is as good
-as the champion. Rolled back at a loss that is surely more than {WORSE_BY:.0%} above the champion's, at {ALPHA:.0%}.
+as the champion. Where positives are rare each model gives every row the same score. Rolled back at a loss that is
+surely more than {WORSE_BY:.0%} above the champion's, at {ALPHA:.0%}.
 
 {table(["world", "turned round", "rolled back", "median day"], map(_harm_row, harm))}
 """

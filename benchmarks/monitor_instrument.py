@@ -151,8 +151,17 @@ def harmless(rng: np.random.Generator) -> Answers:
         }
         for what, window in windows.items():
             answers[name, what] = _is_loud(_look(reference, window))
+        before, now = _promoted(reference, 0.08, rng), _promoted(usual, 0.3, rng)
+        answers[name, "a promotion: an unimportant column is non-zero in 30 % of rows, not 8 %"] = _is_loud(
+            _look(before, now)
+        )
     answers[SEASON, "a month of it, seen once"] = _is_loud(_season_seen_once(rng))
     return answers
+
+
+def _promoted(rows: pd.DataFrame, share: float, rng: np.random.Generator) -> pd.DataFrame:
+    promoted = rng.uniform(size=len(rows)) < share
+    return rows.assign(idle=np.where(promoted, rng.uniform(5, 10, len(rows)), rng.uniform(0, 0.3, len(rows))))
 
 
 def _is_loud(found: Movements) -> bool:

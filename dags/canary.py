@@ -4,9 +4,13 @@ Only a version whose gate is passed against the champion of now, and only an app
 did not ask for its training). Which rows: a hash of the row's key, the same at each scoring. It is no test of whether
 the version is better, and it never becomes champion by it: that takes `{name}.promote`, as always.
 
-It ends by itself, on record and with an alert, when the version can't score, gives scores that can't be right, or does
-gross harm once outcomes have come; that day's rows are then scored by the champion alone. It also ends when the
-champion moves, and after the spec's `field_test.canary_days` event days.
+It ends by itself, on record and with an alert, when the version can't score or gives scores that can't be right; that
+day's rows are then scored by the champion alone. Once outcomes have come it ends for gross harm, too; where they come
+after its last day, the alert tells of it. Fewer than 8 days show none, however gross: the default of 7 is for what is
+seen before a day is published. It also ends when the champion moves, and after the spec's `field_test.canary_days`
+event days.
+
+A cleared run starts none: an approver starts a fresh one.
 
 **Parameters**: `version`; `share` of the rows, at most the spec's `field_test.canary_share`; `reason`, for the record;
 `stop`: end the canary that there is (whoever may start this run may).

@@ -12,7 +12,7 @@ back).
 
 **Over the API**: `POST /api/v2/dags/{name}.retrain/dagRuns` with
 `{"dag_run_id": "ticket-7", "logical_date": null, "conf": {"reason": "label rules changed", "source": "api"}}`; what
-became of it: `GET /ratchet/models/{name}/requests?key={name}.retrain/ticket-7`
+became of it: `GET /ratchet/models/{name}/requests?run=ticket-7`
 """
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param

@@ -4,8 +4,9 @@ on its line."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -80,6 +81,23 @@ def alert_line(alert: Alert, runbooks: str, now: datetime) -> str:
         "runbook": runbook_of(alert, runbooks),
     }
     return json.dumps(told, default=str)
+
+
+def summary(alerts: Sequence[Alert]) -> Alert:
+    """Several as one, the loudest of them first: how many there are of each level (or settled) and model."""
+    counted = Counter(f"{alert.news} of {alert.model}" for alert in alerts)
+    told = ", ".join(f"{n} {which}" for which, n in counted.items())
+    return replace(
+        alerts[0],
+        model="ratchet",
+        key="alerts/more",
+        what=f"{len(alerts)} more alerts, told as one",
+        facts={"these": told, "each": "`ratchet alerts` shows those that are open, and the log of dispatch has all"},
+        times=len(alerts),
+        raised_at=min(alert.raised_at for alert in alerts),
+        seen_at=max(alert.seen_at for alert in alerts),
+        why=None,
+    )
 
 
 def runbook_of(alert: Alert, runbooks: str) -> str:

@@ -16,10 +16,11 @@ _LABELS = {"binary": "0 or 1", "multiclass": "one of {}", "regression": "a finit
 LABEL_TYPES = {"binary": "int64", "multiclass": "str", "regression": "float64"}
 
 
-def make_labels(spec: ModelSpec, outcomes: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+def make_labels(spec: ModelSpec, outcomes: pd.DataFrame, key: list[str], strict: bool = True) -> pd.DataFrame:
     """Key columns and `label`: 0 or 1 (int64), one of the spec's classes (text), or a finite number (float64), by task.
 
-    Raises SpecError where the label function gives anything else, or a key twice.
+    Raises SpecError where the label function gives anything else, or a key twice. Not `strict`, what is no label stays,
+    for monitoring to find: null where it is no number (float64) though the task asks for one.
     """
     labels = load_function(spec.label_function)(outcomes)
     if missing := {*key, "label"} - set(labels.columns):
@@ -29,8 +30,8 @@ def make_labels(spec: ModelSpec, outcomes: pd.DataFrame, key: list[str]) -> pd.D
             expected=f"columns {sorted(missing)} too",
             hint="mend the label function",
         )
-    labels, usable = labels[[*key, "label"]], _is_label(labels["label"], spec)
-    if not usable.all() or labels.duplicated(key).any():
+    labels, usable = labels[[*key, "label"]], is_label(spec, labels["label"])
+    if (strict and not usable.all()) or labels.duplicated(key).any():
         wrong = labels["label"][~usable].astype("object").unique()
         raise SpecError(
             f"{spec.label_function} gives labels that can't be used",
@@ -38,11 +39,18 @@ def make_labels(spec: ModelSpec, outcomes: pd.DataFrame, key: list[str]) -> pd.D
             expected=f"{_LABELS[spec.task].format(spec.classes)}, once a key; rows without a label left out",
             hint="mend the label function",
         )
-    return labels.astype({"label": LABEL_TYPES[spec.task]}).reset_index(drop=True)
+    if strict or spec.task == "multiclass":
+        return labels.astype({"label": LABEL_TYPES[spec.task]}).reset_index(drop=True)
+    return labels.assign(label=_as_numbers(labels["label"])).reset_index(drop=True)
 
 
-def _is_label(label: pd.Series, spec: ModelSpec) -> pd.Series:
+def is_label(spec: ModelSpec, label: pd.Series) -> pd.Series:
+    """Which of them are labels of the spec's task."""
     if spec.task == "multiclass":
         return label.isin(spec.classes)
-    numbers = pd.to_numeric(label, errors="coerce").astype("float64")
+    numbers = _as_numbers(label)
     return numbers.isin([0, 1]) if spec.task == "binary" else numbers.abs() < float("inf")
+
+
+def _as_numbers(label: pd.Series) -> pd.Series:
+    return pd.to_numeric(label, errors="coerce").astype("float64")

@@ -101,12 +101,13 @@ def labelled_rows(
     first: str,
     last: str,
     as_of: str | None = None,
+    strict: bool = True,
 ) -> pd.DataFrame:
     """The rows from `first` to `last` whose outcome is known, as a snapshot has them, but for `window`; none: no rows.
 
-    As known as of a day, or (None) as it is known now.
+    As known as of a day, or (None) as it is known now. Not `strict`: with labels that can't be used (`make_labels`).
     """
-    return _labelled(spec, _Source(dataset_specs, published, as_of), first, last)[0]
+    return _labelled(spec, _Source(dataset_specs, published, as_of), first, last, strict)[0]
 
 
 def build_inputs(
@@ -235,14 +236,14 @@ def _beside_features(spec: ModelSpec, scored: DatasetSpec) -> list[str]:
 
 
 def _labelled(
-    spec: ModelSpec, source: _Source, first: str, last: str
+    spec: ModelSpec, source: _Source, first: str, last: str, strict: bool = True
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Key, day, features, columns beside them and label, in order of day and key; all inputs; and all outcomes."""
     scored = source.spec(spec.scored_dataset)
     beside = _beside_features(spec, scored)
     inputs = _build_inputs(spec, source, first, last, beside)
     outcomes = source.read(spec.outcome_dataset, first, last)
-    labels = make_labels(spec, outcomes, scored.key)
+    labels = make_labels(spec, outcomes, scored.key, strict)
     frame = inputs.merge(labels, on=scored.key, how="inner", validate="one_to_one")
     frame = frame.sort_values(["day", *scored.key]).reset_index(drop=True)
     return frame[[*dict.fromkeys([*scored.key, "day", *spec.features, *beside, "label"])]], inputs, outcomes

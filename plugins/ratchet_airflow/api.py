@@ -1,13 +1,14 @@
 """What we add to Airflow's API server: what became of a retrain request. It reads, and changes nothing.
 
-GET /ratchet/models/{model}/requests/{id}, or /ratchet/models/{model}/requests?key=<idempotency key>; a request that
-was filed without a key has "<model>.retrain/<run id>". Whoever may read the runs of the model's retrain DAG may ask.
+GET /ratchet/models/{model}/requests/{id}, or /ratchet/models/{model}/requests?key=<the caller's key>, or ?run=<run id>
+for one that came without a key. Whoever may read the runs of the model's retrain DAG may ask.
 
 Imported by the API server at the first request (see ratchet_plugin), and by no other process of Airflow.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Annotated
 from urllib.parse import quote
@@ -21,6 +22,9 @@ from fastapi.responses import JSONResponse
 from ratchet.deployment import get_deployment
 from ratchet.errors import LedgerError, RatchetError, UnknownNameError
 from ratchet.workflow.request_story import tell_request
+
+log = logging.getLogger(__name__)
+Words = Annotated[str | None, Query(min_length=1, max_length=500)]
 
 
 def may_read(request: Request, model: str, user: GetUserDep) -> None:
@@ -38,14 +42,16 @@ def request_of_id(model: str, id: str) -> dict:
 
 
 @app.get("/models/{model}/requests")
-def request_of_key(model: str, key: Annotated[str, Query(min_length=1, max_length=500)]) -> dict:
-    return _with_links(model, tell_request(get_deployment().ledger, model, key=key))
+def request_of_caller(model: str, key: Words = None, run: Words = None) -> dict:
+    return _with_links(model, tell_request(get_deployment().ledger, model, key=key, run=run))
 
 
 @app.exception_handler(RatchetError)
 def refuse(request: Request, error: RatchetError) -> JSONResponse:
-    status = {UnknownNameError: 404, LedgerError: 503}.get(type(error), 400)
-    return JSONResponse({"detail": str(error)}, status)
+    if isinstance(error, LedgerError):  # its facts name the database's host and user
+        log.error("%s %s: %s", request.method, request.url.path, error)
+        return JSONResponse({"detail": error.what}, 503)
+    return JSONResponse({"detail": str(error)}, 404 if isinstance(error, UnknownNameError) else 400)
 
 
 def _with_links(model: str, told: dict) -> dict:

@@ -43,7 +43,7 @@ def get(api, url: str, **more) -> httpx.Response:
 
 def became_of(api, run_id: str) -> dict:
     """What became of the request that this run of the retrain DAG filed, to a caller who knows the run alone."""
-    reply = ask(api, f"{MODEL}/requests", key=f"{RETRAIN}/{run_id}")
+    reply = ask(api, f"{MODEL}/requests", run=run_id)
     assert reply.status_code == 200, reply.text
     return reply.json()
 
@@ -93,7 +93,7 @@ def test_c2_the_same_trigger_twice_is_one_run_and_the_same_key_one_request(opera
         operator.wait_for_run(RETRAIN, run_id)
         answers.append(operator.xcom(RETRAIN, run_id, "request_retrain"))
     assert answers[0] == answers[1]
-    assert [one.reason for one in ratchet.ledger.requests(MODEL) if one.idempotency_key == "ticket/7"] == ["r"]
+    assert [one.reason for one in ratchet.ledger.requests(MODEL) if one.idempotency_key == "key/ticket/7"] == ["r"]
     assert get(service, answers[0]["follow"]).json() == ask(service, f"{MODEL}/requests", key="ticket/7").json()
 
 

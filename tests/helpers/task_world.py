@@ -63,6 +63,11 @@ def features(things: pd.DataFrame) -> pd.DataFrame:
     return things[["size", "kind"]].assign(twice=things["size"] * 2)
 
 
+def sizes(things: pd.DataFrame) -> pd.DataFrame:
+    """As `features` is once nobody asks for the kind."""
+    return things[["size"]]
+
+
 def label_binary(things: pd.DataFrame) -> pd.DataFrame:
     return things[["id"]].assign(label=(things["weight"] > 0).astype("int64"))
 
@@ -129,11 +134,12 @@ def prepare(root: Path, task: str) -> Path:
     return root
 
 
-def go_on(world: Path, root: Path, **how: float) -> Deployment:
-    """A copy of a prepared world in ROOT, in which the days after BEFORE are `how` (see `things_of`), and scored."""
+def go_on(world: Path, root: Path, last: str = LAST, **how: float) -> Deployment:
+    """A copy of a prepared world in ROOT, in which the days from BEFORE to `last` are `how` (see `things_of`), and
+    scored."""
     deployment = deployment_in(Path(shutil.copytree(world, root)))
-    publish(deployment, BEFORE, LAST, **how)
-    scoring.score_partitions(deployment, MODEL, days_between(BEFORE, LAST))
+    publish(deployment, BEFORE, last, **how)
+    scoring.score_partitions(deployment, MODEL, days_between(BEFORE, last))
     return deployment
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -167,6 +169,40 @@ def test_a_channel_that_is_taken_out_of_the_setting_is_not_waited_for(tmp_path):
     deployment = deployment_with(tmp_path, "log")
     sweep(deployment)
     assert deployment.ledger.unsent_alerts() == []
+
+
+def test_many_at_once_are_ten_mails_the_loudest_first_and_one_that_counts_the_others(tmp_path, mails):
+    deployment = deployment_with(tmp_path, "log,file,smtp")
+    for n in range(14):
+        raised(deployment, "page" if n == 13 else "warn", what=f"number {n}", key=f"inputs/{n}")
+    assert {channel: len(ids) for channel, ids in sweep(deployment)["sent"].items()} == dict.fromkeys(
+        ("log", "file", "smtp"), 14
+    )
+    subjects = [mail["subject"] for mail in mails.got]
+    assert len(subjects) == 11 and subjects[0] == f"PAGE {MODEL}: number 13"
+    assert subjects[-1] == "WARN ratchet: 4 more alerts, told as one"
+    assert f"these: 4 warn of {MODEL}" in mails.got[-1].get_body().get_content()
+    sweep(deployment)
+    assert (len(mails.got), len(lines(deployment)), deployment.ledger.unsent_alerts()) == (11, 14, [])
+
+
+def test_a_line_that_a_full_disk_cuts_short_is_not_sent_and_the_next_begins_anew(tmp_path, monkeypatch):
+    deployment = deployment_with(tmp_path)
+    alert = raised(deployment)
+    with monkeypatch.context() as full:
+        room = [100]
+
+        def write(file: int, text: bytes, really=os.write) -> int:
+            if not room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return really(file, text[: room.pop()])
+
+        full.setattr("ratchet.workflow.alerts.os.write", write)
+        told = sweep(deployment)
+    assert told["failed"] == {"file": "OSError No space left on device"} and "file" not in told["sent"]
+    assert alert.id in sweep(deployment, timedelta(minutes=2))["sent"]["file"]
+    cut, *whole = (deployment.settings.var / "alerts" / "alerts.jsonl").read_text("utf-8").splitlines()
+    assert len(cut) == 100 and json.loads(whole[0])["id"] == alert.id
 
 
 def test_killed_between_sending_and_the_record_it_is_sent_again(tmp_path, monkeypatch):

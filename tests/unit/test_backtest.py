@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,6 +135,22 @@ def test_a_killed_run_goes_on_and_comes_to_the_same(changed, deployment, tmp_pat
     went_on = subprocess.run(run, env=env, capture_output=True, text=True)
     assert went_on.returncode == 0, went_on.stderr
     assert without_times(json.loads((out / "result.json").read_text())) == without_times(told)
+
+
+def test_one_slow_moment_of_the_machine_decides_nothing(changed, deployment, tmp_path):
+    told, out = changed
+    again = shutil.copytree(out, tmp_path / "again")
+    for kept in (again / "models").glob("*.json"):
+        facts = json.loads(kept.read_text())
+        facts["batch_seconds"][4] *= 200 if facts["as_of"] < DAYS[0] else 1  # of the first champion
+        kept.write_text(json.dumps(facts))
+    slow = backtest(deployment, Asked(MODEL, *DAYS, ["performance"], "concept_change"), again)
+    assert verdicts_of(slow) == verdicts_of(told)
+
+
+def verdicts_of(told: dict) -> list[tuple]:
+    events = told["policies"]["performance"]["events"]
+    return [(one["day"], one["verdict"]) for one in events if one["what"] == "verdict"]
 
 
 @pytest.mark.matrix

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from field_story import AS_OF, CANARY, CANARY_DAYS, MODEL, SERVED, SHARE, publish, score_next
+from field_story import AS_OF, CANARY, CANARY_DAYS, LAST, MODEL, SERVED, SHARE, publish, score_next
 from forks import Forks
 from small_loop import deployment_in
 from spoiled_models import flip_a_bit
@@ -22,7 +22,7 @@ from ratchet.failpoints import arm
 from ratchet.field_test.routing import in_share
 from ratchet.score import score_frame
 from ratchet.workflow import canary as canaries
-from ratchet.workflow.canary import check_canary, start_canary, stop_canary
+from ratchet.workflow.canary import Canary, check_canary, start_canary, stop_canary
 from ratchet.workflow.dispatch import list_due
 from ratchet.workflow.lineage import explain_prediction
 from ratchet.workflow.scoring import due_days, score_partitions
@@ -124,7 +124,7 @@ def spoil(monkeypatch, world: Deployment, how: str) -> None:
 
         def predict_proba(self, features):
             if how == "raises":
-                raise IndexError("no such category")
+                raise IndexError("no such category: 'a\x00b\ud800'")
             return whole.predict_proba(features) * (float("nan") if how == "nulls" else 3)
 
     monkeypatch.setattr(canaries, "load_version", lambda *_: Spoiled())
@@ -148,19 +148,57 @@ def test_what_can_not_be_right_ends_it_before_anybody_sees_it_and_the_champion_s
     assert stop_canary(world, MODEL, actor="operator", reason="seen") == {"canary": None} and alerts(world) == []
 
 
-def test_gross_harm_ends_it_once_outcomes_have_come_and_no_harm_does_not(world):
+def serve_harm(world: Deployment, days: int) -> None:
+    """A canary of so many days, which are scored: what it says is the opposite, and its range doesn't show it."""
+    spec = world.model(MODEL)
+    field_test = spec.field_test.model_copy(update={"canary_days": days})
+    world.models.good[MODEL] = spec.model_copy(update={"field_test": field_test})
+    start(world)
+    last = shift_day(FIRST_DAY, days - 1)
+    publish(world, days_between(shift_day(LAST, 1), last))
+    score_next(world, days)
+    by_day = {}
+    for day in days_between(FIRST_DAY, last):
+        served = rows(world, day)
+        by_day[day] = served.assign(score=served["score"].where(served["model_version"] == 1, 1.0))
+    world.lake.publish_days(f"predictions/{MODEL}", by_day)
+
+
+def due_checks(world: Deployment) -> list[str]:
+    return [one.key for one in list_due(world) if "k000001" in one.key]
+
+
+def test_no_harm_leaves_it_alone_and_is_looked_for_once_per_what_there_is_to_look_at(world):
     start(world)
     score_next(world, CANARY_DAYS)
-    (due,) = [one.key for one in list_due(world) if one.dag_id == f"{MODEL}.shadow"]
-    assert "k000001" in due
+    assert len(due_checks(world)) == 1
     assert check_canary(world, MODEL) == {"canary": "k000001", "days": CANARY_DAYS, "harm": None}
-    assert not any("k000001" in one.key for one in list_due(world)), "once per what there is to look at"
-    for day in days_between(FIRST_DAY, shift_day(FIRST_DAY, CANARY_DAYS - 1)):
-        served = rows(world, day)  # what it said was the opposite all along
-        wrong = served["score"].where(served["model_version"] == 1, 1 - served["score"])
-        world.lake.publish(f"predictions/{MODEL}", day, served.assign(score=wrong))
+    assert due_checks(world) == [] and ends(world) == [(None, None)]
+
+
+@pytest.mark.parametrize("ended", [None, "days over"])
+def test_gross_harm_is_told_once_outcomes_have_come_also_after_its_last_day(world, ended):
+    serve_harm(world, 28)
+    if ended:
+        publish(world, [shift_day(FIRST_DAY, 28)])
+        score_next(world)
+        assert ends(world) == [("days over", "ratchet")]
+    assert len(due_checks(world)) == 1
     assert "more than 25% worse" in check_canary(world, MODEL)["harm"]
-    assert ends(world) == [("rolled back", "ratchet")] and alerts(world) == [("canary/v2", "page")]
+    assert alerts(world) == [("canary/v2", "page")] and ends(world) == [(ended or "rolled back", "ratchet")]
+    stop_canary(world, MODEL, actor="operator", reason="seen")
+    assert due_checks(world) == [] and check_canary(world, MODEL)["harm"] is None and alerts(world) == []
+    publish(world, [FIRST_DAY], weight=0.5)
+    assert due_checks(world) == [], "its last day was looked at"
+
+
+def test_the_question_which_routing_a_day_is_under_changes_nothing(world):
+    start(world)
+    before = [event.hash for event in world.ledger.events()]
+    champion = world.ledger.champion(MODEL)
+    asked = Canary(world, world.model(MODEL), champion, None).routing_on
+    assert asked(FIRST_DAY) == "k000001" and asked(SERVED) == "" and asked(shift_day(FIRST_DAY, CANARY_DAYS)) == ""
+    assert [event.hash for event in world.ledger.events()] == before
 
 
 def test_it_ends_when_the_champion_moves_when_a_person_says_so_and_when_the_version_is_refused(world):

@@ -142,8 +142,9 @@ def test_values_outside_the_reference_s_range_are_outliers_and_infinity_is_one()
 def test_a_feature_null_in_most_rows_on_the_last_days_is_broken_data():
     current = frame(WINDOW, 2)
     late = current["day"] >= WINDOW[-2]
-    one = of_features(current.assign(temp=current["temp"].mask(late)))["features/temp"]
-    assert (one.state, one.harm, one.level, one.value) == ("broken data", "broken", "page", 1.0)
+    for unusable in (np.nan, np.inf):
+        one = of_features(current.assign(temp=current["temp"].mask(late, unusable)))["features/temp"]
+        assert (one.state, one.harm, one.level, one.value) == ("broken data", "broken", "page", 1.0)
 
 
 @pytest.mark.parametrize("nulls", [[-1], [0, 1, 2], [-3, -2]])
@@ -165,7 +166,8 @@ def test_what_was_as_empty_before_is_not_broken_now():
 
 def test_few_rows_break_nothing():
     few = frame(WINDOW, 2).groupby("day").head(10)
-    assert "features/temp" not in of_features(few.assign(temp=few["temp"].mask(few["day"] >= WINDOW[-2])))
+    found = of_features(few.assign(temp=few["temp"].mask(few["day"] >= WINDOW[-2])))
+    assert {found[f"features/{name}"].state for name in ("temp", "carrier")} == {"not enough data"}
 
 
 def test_refused_drops_of_the_window_are_counted():

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from task_world import BEFORE, CLASSES, LAST, MODEL, SPEC, SUCCESS, go_on, prepare, publish, write_spec
+from task_world import (
+    BEFORE,
+    CLASSES,
+    LAST,
+    MODEL,
+    SPEC,
+    SUCCESS,
+    THINGS,
+    go_on,
+    prepare,
+    publish,
+    things_of,
+    write_spec,
+)
 
 from ratchet.days import days_between
-from ratchet.workflow import scoring
+from ratchet.digests import frame_digest
+from ratchet.workflow import monitoring, scoring
 from ratchet.workflow.monitoring import check_drift
 
 TASKS = ["multiclass", "regression"]
@@ -162,3 +177,92 @@ def test_c7_a_check_made_again_asks_no_second_time_and_doubles_no_alert(worlds, 
     assert second["replaces"] and second["ask_retrain"] != first["ask_retrain"]
     assert [one["request"] for one in second["requests"]] == [one["request"] for one in first["requests"]]
     assert second["alerts"] == first["alerts"]
+
+
+def test_k7_what_follows_from_a_check_that_was_killed_before_it_follows_once_the_next_day_is_there(
+    worlds, tmp_path, monkeypatch
+):
+    small = {**SPEC["watch"], "window_days": 1, "outcome_days": 2, "min_rows": 50}
+    go_on(worlds["regression"], tmp_path / "world", last="2013-01-29")
+    deployment = write_spec(tmp_path / "world", "regression", watch=small)
+    publish(deployment, "2013-01-30", "2013-01-30", shift=3.0)
+    scoring.score_partitions(deployment, MODEL, ["2013-01-30"])
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(monitoring, "_follow_up", interrupt)
+        check_drift(deployment, MODEL)
+    before = deployment.ledger.newest_check(MODEL, 1)
+    assert before.result["alarms"] and deployment.ledger.open_alerts(MODEL) == []
+    publish(deployment, "2013-01-31", "2013-01-31")
+    scoring.score_partitions(deployment, MODEL, ["2013-01-31"])
+    check_drift(deployment, MODEL)
+    raised = [one.payload for one in deployment.ledger.events(subject=f"alerts/{MODEL}") if one.kind == "alert_raised"]
+    assert {alarm["key"] for alarm in before.result["alarms"]} <= {one["key"] for one in raised}
+    assert {one["facts"]["check"] for one in raised} >= {before.key}
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_a_person_settled_stays_settled_and_an_older_day_asks_for_nothing(worlds, tmp_path):
+    deployment = go_on(worlds["regression"], tmp_path / "world", sign=-1.0)
+    check_drift(deployment, MODEL)
+    for one in deployment.ledger.open_alerts(MODEL):
+        deployment.ledger.settle_alert(MODEL, one.key, "known", actor="operator")
+    asked = deployment.ledger.requests(MODEL)
+    assert check_drift(deployment, MODEL)["status"] == "unchanged"
+    assert asked and deployment.ledger.open_alerts(MODEL) == []
+    told = check_drift(deployment, MODEL, "2013-01-29")
+    assert told["ask_retrain"] and (told["requests"], told["alerts"]) == ([], [])
+    assert deployment.ledger.requests(MODEL) == asked
+
+
+def test_a_feature_taken_out_of_the_spec_hinders_no_check(worlds, tmp_path):
+    go_on(worlds["regression"], tmp_path / "world")
+    deployment = write_spec(tmp_path / "world", "regression", categorical_features=[])
+    assert check_drift(deployment, MODEL)["status"] == "checked"
+    assert {one["state"] for one in findings(deployment, "skew").values()} == {"usual"}
+    deployment = write_spec(
+        tmp_path / "world", "regression", categorical_features=[], feature_function="task_world:sizes"
+    )
+    check_drift(deployment, MODEL, "2013-01-29")
+    skew = next(one for one in deployment.ledger.checks(MODEL) if one.as_of == "2013-01-29").result["findings"]
+    assert [one["state"] for one in skew if one["area"] == "skew"] == ["not enough data"]
+
+
+def test_a_scoring_that_was_killed_before_its_record_is_no_skew(worlds, tmp_path):
+    deployment, table = go_on(worlds["regression"], tmp_path / "world"), f"predictions/{MODEL}"
+    rows = deployment.lake.read(table, LAST, LAST).drop(columns="day")
+    deployment.lake.publish_days(table, {LAST: rows.assign(inputs_digest="other", score=rows["score"] + 0.5)})
+    check_drift(deployment, MODEL)
+    assert findings(deployment, "skew")["scores"]["state"] == "usual"
+
+
+def test_c6_a_day_delivered_after_the_check_s_day_is_missing_in_it_for_good(worlds, tmp_path):
+    root, late = tmp_path / "world", "2013-01-25"
+    deployment = go_on(worlds["regression"], root, last="2013-01-24")
+    publish(deployment, "2013-01-26", LAST)
+    scoring.score_partitions(deployment, MODEL, days_between("2013-01-26", LAST))
+    check_drift(deployment, MODEL, LAST)
+    before = deployment.ledger.newest_check(MODEL, 1)
+    assert findings(deployment, "data")[f"{THINGS}/missing"]["state"] == "moved"
+    rows = things_of(late)
+    version = deployment.lake.publish_days(f"datasets/{THINGS}", {late: rows})
+    delivered = datetime(2013, 3, 10, tzinfo=UTC)
+    deployment.ledger.record_partition(THINGS, late, frame_digest(rows), "s" * 64, "r", version, 60, 0, delivered)
+    other = write_spec(root, "regression", watch={**SPEC["watch"], "max_rows": 900})
+    assert check_drift(other, MODEL, LAST)["replaces"] == before.key
+    assert findings(other, "data")[f"{THINGS}/missing"]["state"] == "moved"
+
+
+def test_a_champion_whose_reference_is_gone_is_told_once(worlds, tmp_path):
+    deployment = go_on(worlds["regression"], tmp_path / "world")
+    digest = deployment.ledger.challenger(MODEL, 1).snapshot
+    (manifest,) = deployment.settings.var.glob(f"**/{digest}/manifest.json")
+    kept = manifest.rename(tmp_path / "manifest.json")
+    for _ in range(2):
+        assert check_drift(deployment, MODEL)["status"] == "not enough data"
+        (alert,) = deployment.ledger.open_alerts(MODEL)
+        assert (alert.key, alert.level, alert.times) == ("reference/gone", "warn", 1)
+    kept.rename(manifest)
+    assert check_drift(deployment, MODEL)["status"] == "checked" and deployment.ledger.open_alerts(MODEL) == []

@@ -13,9 +13,9 @@ from airflow.sdk import DAG
 from small_loop import MODEL, REPO, deployment_in, make_home
 
 from ratchet.alert_text import runbook_of
-from ratchet.workflow.dispatch import Due, give_up
+from ratchet.workflow.dispatch import Due, give_up, settle_given_up
 from ratchet.workflow.failed_runs import FailedRun, raise_failed_run, watch_runs
-from ratchet.workflow.loop_alerts import note_mlflow, note_refused, note_sweep, settle_given_up, verify_ledger
+from ratchet.workflow.loop_alerts import note_mlflow, note_refused, note_sweep, verify_ledger
 from ratchet_airflow.notifiers import FailedRunNotifier
 
 INGEST, SCORE, CHECK = "flights.ingest_validate", f"{MODEL}.score", f"{MODEL}.check_drift"
@@ -27,9 +27,11 @@ class Scheduler:
 
     runs: dict[tuple[str, str], str] = field(default_factory=dict)
     listed: list[str] = field(default_factory=list)
+    calls: int = 0
 
     def count(self, dag_id: str, run_ids: Sequence[str] | None = None, state: str | None = None) -> int:
         assert run_ids is None or 0 < len(run_ids) <= 100
+        self.calls += 1
         of_dag = {run: seen for (dag, run), seen in self.runs.items() if dag == dag_id}
         wanted = of_dag if run_ids is None else set(run_ids) & set(of_dag)
         return sum(1 for run in wanted if state in (None, of_dag[run]))
@@ -58,7 +60,7 @@ LEVELS = {
     (INGEST, "manual__2013-02-01T00:00:00+00:00"): "warn",  # who started it looks at it
     (INGEST, "backfill__2013-02-01T00:00:00+00:00"): "warn",
     (CHECK, "scheduled__2013-02-01T00:00:00+00:00"): "warn",
-    (SCORE, "score__2013-02-01__2013-02-03__abc__1"): "warn",  # dispatch starts it again
+    (SCORE, "score__2013-02-01__2013-02-03__abc__1"): "note",  # dispatch starts it again
     (SCORE, "score__2013-02-01__2013-02-03__abc__3"): "warn",  # giving it up is an alert of its own
     (f"{MODEL}.train_evaluate", "train__2013-02-01__b000001__2"): "note",
     ("ratchet.upkeep", "scheduled__2013-02-01T00:00:00+00:00"): "warn",
@@ -158,9 +160,32 @@ def test_what_dispatch_gave_up_is_a_page_until_it_is_done(deployment):
     give_up(deployment, due)
     (alert,) = deployment.ledger.open_alerts(MODEL)
     assert (alert.level, alert.times, alert.key) == ("page", 1, "given-up/score__a__b__c")
-    for still, unreached, left in (({due.key}, (), 1), (set(), {MODEL}, 1), (set(), (), 0)):
-        settle_given_up(deployment, still, unreached)
+    of_later_data = Due(MODEL, SCORE, "score__a__e__f", {"days": ["a", "e"]})
+    for still, unreached, left in (([due], (), 1), ([of_later_data], (), 1), ([], {MODEL}, 1), ([], (), 0)):
+        settle_given_up(deployment, lambda still=still: still, unreached)
         assert len(deployment.ledger.open_alerts()) == left
+
+
+@pytest.mark.parametrize(("dag", "settles"), [(SCORE, False), (CHECK, False), (f"{MODEL}.promote", True)])
+def test_a_key_that_new_data_changed_is_no_sign_that_the_work_is_done(deployment, monkeypatch, dag, settles):
+    due = [Due(MODEL, dag, "of_later_data__f", {})]
+    monkeypatch.setattr("ratchet.workflow.failed_runs.list_due", lambda deployment: due)
+    scheduler = Scheduler({(dag, "of_some_data__c__3"): "failed"})
+    assert bool(watch_runs(deployment, scheduler)["settled"]) is settles
+    due.clear()
+    watch_runs(deployment, scheduler)
+    assert open_runs(deployment) == {}
+
+
+def test_k7_many_open_runs_are_asked_about_by_the_hundred(deployment):
+    runs = {(INGEST, f"{how}__{n:03}"): "failed" for n in range(52) for how in ("scheduled", "backfill")}
+    scheduler = Scheduler(runs)
+    assert len(watch_runs(deployment, scheduler)["raised"]) == 104
+    asked = Scheduler(runs)
+    watch_runs(deployment, asked)
+    assert asked.calls < 30 and len(open_runs(deployment)) == 104
+    scheduler.runs |= {(INGEST, "scheduled__040"): "success", (INGEST, "backfill__050"): "success"}
+    assert len(watch_runs(deployment, scheduler)["settled"]) == 42, "itself and what is before it, and the other itself"
 
 
 def test_a_training_given_up_is_settled_by_one_that_is_done(deployment):
@@ -171,11 +196,11 @@ def test_a_training_given_up_is_settled_by_one_that_is_done(deployment):
         batches.append(asked.batch_id)
         if recipe == "r1":
             give_up(deployment, Due(MODEL, f"{MODEL}.train_evaluate", "train__x", {"batch": asked.batch_id}))
-    settle_given_up(deployment, (), ())
+    settle_given_up(deployment, list, ())
     assert [alert.level for alert in ledger.open_alerts()] == ["warn"], "its batch is closed, and nothing trained"
     ledger.start_batch(batches[1], "run", MODEL)
     ledger.finish_batch(batches[1], "done", 1)
-    settle_given_up(deployment, (), ())
+    settle_given_up(deployment, list, ())
     assert ledger.open_alerts() == []
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.signal import lfilter
 
-from benchmarks.field_instrument import Said, try_better, try_equal, try_harm
+from benchmarks.field_instrument import RARE, Said, try_better, try_equal, try_harm, try_rare
 from benchmarks.field_report import field_section
 from benchmarks.gate_worlds import spec_of
 from benchmarks.results import write_section
@@ -16,7 +16,8 @@ from ratchet.field_test.anytime import FIRST_DAYS, betting_wealth, running_bound
 from ratchet.field_test.evidence import weigh
 from ratchet.field_test.losses import daily_losses, row_losses
 from ratchet.field_test.page import evidence_page
-from ratchet.field_test.safety import gross_harm
+from ratchet.field_test.safety import ALPHA as HARM_ALPHA
+from ratchet.field_test.safety import greatest_loss, gross_harm
 
 ALPHA = 0.025
 YEARS = 400
@@ -127,14 +128,34 @@ def test_the_page_shows_every_day_and_escapes_what_it_is_told():
     assert "<svg" not in evidence_page("t", weigh(spec_of(), daily(np.array([0.1]))))
 
 
-def test_gross_harm_is_seen_in_days_and_a_canary_as_good_is_left_alone():
+def test_gross_harm_is_seen_in_weeks_and_a_canary_as_good_is_left_alone():
     good = try_harm("days", 0.0, 20, [1])
     assert len(good.worse) <= 2
     turned = try_harm("days", 1.0, 10, [1])
-    assert len(turned.worse) == turned.trials and np.median(turned.worse) <= 7
+    assert len(turned.worse) == turned.trials and 14 <= np.median(turned.worse) <= 21
     assert gross_harm(daily(np.zeros(28))) is None and gross_harm(daily(np.zeros(0))) is None
-    assert "more than 25% worse" in gross_harm(daily(np.full(7, -0.4)))
+    assert "more than 25% worse" in gross_harm(daily(np.full(28, -0.4)))
+    worst = daily(np.full(8, -0.8)).assign(champion=0.0)
+    assert "more than 25% worse" in gross_harm(worst) and gross_harm(worst.head(7)) is None, "as the docs say"
     assert gross_harm(daily(np.full(28, -0.03))) is None, "worse, but not grossly"
+
+
+@pytest.mark.parametrize("world", RARE)
+def test_a_canary_as_good_where_positives_are_rare_is_seldom_rolled_back(world):
+    """Its loss is above the champion's on most days, and below it on the few that have positives."""
+    found = try_rare(*world, 300, [1])
+    assert len(found.worse) <= HARM_ALPHA * found.trials
+
+
+def test_an_absolute_error_is_bet_on_as_a_share_of_a_bound_that_is_fixed_before():
+    spec, proof = spec_of(), {"low": 100.0, "high": 500.0}
+    number = spec.model_copy(update={"task": "regression"})
+    assert (greatest_loss(spec, proof), greatest_loss(number, proof), greatest_loss(number, {})) == (1.0, 400.0, None)
+    assert greatest_loss(number, {"low": 1.0, "high": 1.0}) is None
+    far = pd.DataFrame({"champion": np.full(28, 40.0), "challenger": 300.0})
+    assert "more than 25% worse" in gross_harm(far, 400.0)
+    one_off = pd.DataFrame({"champion": 40.0, "challenger": [40.0] * 27 + [1e9]})
+    assert gross_harm(one_off, 400.0) is None, "one day counts once, however far off it is"
 
 
 def test_in_worlds_of_rows_equal_models_are_not_told_apart_and_a_better_one_is():

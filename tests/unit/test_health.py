@@ -9,7 +9,9 @@ from small_loop import MODEL, SECOND_AS_OF, redeliver
 
 from ratchet.monitoring.health import Loop, Waiting, look_at_loop
 from ratchet.monitoring.history import table_of
+from ratchet.monitoring.values import Finding
 from ratchet.snapshot import build_inputs
+from ratchet.workflow import health
 from ratchet.workflow.health import data_findings, loop_findings, watch_loop
 from ratchet.workflow.ingestion import ingest_partitions
 from ratchet.workflow.scoring import due_days, score_partitions
@@ -50,6 +52,11 @@ def test_scoring_pages_when_it_is_days_behind_data_that_are_there(scored, waited
 def test_nothing_scored_yet_says_nothing():
     assert look("scoring", scored=None).state == "not enough data"
     assert look("scoring", newest=None).state == "not enough data"
+
+
+def test_days_that_wait_for_a_champion_that_never_scored_page():
+    one = look("scoring", scored=None, due=[Waiting(f"2013-03-0{n}", ago(hours=7)) for n in (9, 3, 4)])
+    assert (one.level, one.value) == ("page", 8.0) and "nothing has been scored" in one.says
 
 
 @pytest.mark.parametrize(("name", "hours"), [("trainings", 24), ("judgements", 24), ("alerts", 1)])
@@ -96,7 +103,7 @@ def test_of_replayed_data_the_clock_says_nothing():
     assert look("delivery/flights", deliveries={"flights": delivered()[:3]}).state == "not enough data"
 
 
-def test_a_loop_on_record_is_looked_at_and_its_alerts_settle(copy_of, reigning):
+def test_a_loop_on_record_is_looked_at_and_its_alerts_settle(copy_of, reigning, monkeypatch):
     """A training that nobody works on is told two days later, once; and is settled when it is over."""
     deployment, later = copy_of(reigning), datetime.now(UTC) + timedelta(days=2)
     spec = deployment.model(MODEL)
@@ -118,6 +125,11 @@ def test_a_loop_on_record_is_looked_at_and_its_alerts_settle(copy_of, reigning):
         watch_loop(deployment, spec, later)
         (alert,) = deployment.ledger.open_alerts(MODEL)
         assert (alert.key, alert.level, alert.times) == ("loop/trainings", "warn", 1) and batch in alert.what
+    silent = Finding("loop", "trainings", "not enough data", "none", "nobody looked")
+    with monkeypatch.context() as planted:
+        planted.setattr(health, "loop_findings", lambda *_: [silent])
+        watch_loop(deployment, spec, later)
+    assert deployment.ledger.open_alerts(MODEL), "what nobody could look at is not well again"
     deployment.ledger.finish_batch(batch, "failed")
     watch_loop(deployment, spec, later + timedelta(days=7))
     assert deployment.ledger.open_alerts(MODEL) == []
@@ -132,14 +144,14 @@ def test_data_that_feed_the_model_are_looked_at_by_the_tables_of_the_lake(copy_o
     spec = deployment.model(MODEL)
     published = (spec, deployment.datasets.good, deployment.published)
     reference, current = (build_inputs(*published, *days) for days in (("2013-01-01", "2013-01-27"), LAST_DAYS))
-    found = {one.name: one for one in data_findings(deployment, spec, "2013-01-30", reference, current)}
+    found = {one.name: one for one in data_findings(deployment, spec, "2013-01-30", reference, current, SECOND_AS_OF)}
     assert {one.harm for one in found.values()} == {"none"}
     assert {"flights/rows", "weather/nulls.temp", "features/outliers.temp", "weather/stopped"} <= set(found)
     assert {one.state for name, one in found.items() if "planes" in name} == {"usual"}  # reference data have no rhythm
     assert found["flights/rows"].state == "usual" and found["flights/rows"].reference > 800
 
     out = current.assign(temp=current["temp"].mask(current["day"] > "2013-01-28"))
-    found = {one.name: one for one in data_findings(deployment, spec, "2013-02-08", reference, out)}
+    found = {one.name: one for one in data_findings(deployment, spec, "2013-02-08", reference, out, "2013-02-09")}
     assert {name for name, one in found.items() if one.level == "page"} == {
         "features/temp",
         "flights/stopped",

@@ -51,6 +51,11 @@ def test_a_check_that_was_replaced_does_not_stand():
     assert standing(whole)["value"].tolist() == [5.0, 2.0]
 
 
+def test_what_a_check_found_is_in_no_trend_once_one_that_found_it_no_more_replaces_it():
+    again = rows_of([finding(0.0, "wind")], {**ABOUT, "key": "again", "replaces": START}).assign(day=START)
+    assert trend(pd.concat([table([9.0]), again]), "inputs/temp").points == 0
+
+
 def test_a_rise_is_told_per_30_days_with_its_interval():
     found = trend(
         table([0.7 * n + wiggle for n, wiggle in enumerate([0.0, 0.1, -0.1, 0.05, 0, -0.05, 0.1, 0])]), "inputs/temp"

@@ -45,7 +45,7 @@ def test_what_is_planted_is_found_at_one_days_rows():
 
 def test_what_harms_nobody_warns_nobody():
     told = try_part("harmless", 2)
-    assert len(told.counts) == 7 and not any(told.counts.values()), told.counts
+    assert len(told.counts) == 9 and not any(told.counts.values()), told.counts
 
 
 @pytest.mark.matrix

@@ -14,13 +14,14 @@ from urllib.parse import unquote, urlsplit
 import mlflow
 import pytest
 from small_loop import MODEL, redeliver
+from watched_world import spec_of
 
 from ratchet import cli
 from ratchet.errors import EmptyWindowError, ParameterError
 from ratchet.monthly_page import monthly_page, performance_chart
 from ratchet.workflow.health import watch_loop
 from ratchet.workflow.ingestion import ingest_partitions
-from ratchet.workflow.month_facts import month_facts
+from ratchet.workflow.month_facts import apart_of, month_facts
 from ratchet.workflow.month_performance import weeks_of
 from ratchet.workflow.monthly import month_days, report_month
 from ratchet.workflow.training import request_retrain
@@ -193,3 +194,10 @@ def test_an_instant_belongs_to_its_month_too(copy_of, reigning):
     month = f"{datetime.now(UTC):%Y-%m}"
     facts = month_facts(deployment, deployment.model(MODEL), month, *month_days(month))
     assert len(facts["moves"]) == 1 and facts["champions"] == [] and facts["weeks"] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "days"), [("inputs/a", 7), ("skew/features", 7), ("performance/all", 14), ("labels/all", 14)]
+)
+def test_the_values_of_a_trend_share_no_day(key, days):
+    assert apart_of(spec_of(watch={"window_days": 7, "outcome_days": 14}), key) == days

@@ -8,7 +8,9 @@ import pytest
 
 from benchmarks.monitor_worlds import IMPORTANCE, World, draw, of_rows, spec_of
 from ratchet.monitoring.clusters import Sums, compare
-from ratchet.monitoring.movement import find_movements, top_features
+from ratchet.monitoring.columns import count_numbers, in_order_of_days
+from ratchet.monitoring.figures import figures_of
+from ratchet.monitoring.movement import alpha_of, find_movements, top_features
 
 DAYS, LATER = 60, 400
 
@@ -82,7 +84,7 @@ def test_what_moved_is_named(reference, current, column, change, says):
 
 def test_what_can_not_be_read_is_no_number_and_what_is_huge_is_one(reference, current):
     assert moved_by(reference, current, signal="high")["signal"].state == "broken data"
-    huge = moved_by(reference, current, signal=1.7e308 * np.sign(current["signal"]))
+    huge = moved_by(reference, current, signal=1e307 * current["signal"])
     assert huge["signal"].state == "broken data" and "spread" in huge["signal"].says
     without_days = find_movements(spec_of(), reference, current.drop(columns="day"))
     assert (without_days.state, without_days.why) == ("not enough data", "0 rows: 200 are needed")
@@ -113,10 +115,43 @@ def test_a_column_that_is_gone_or_a_thousand_times_as_large_is_broken_data(refer
         assert moved_by(reference, current, amount=current["amount"] * by)["amount"].state == "broken data"
 
 
+def test_what_the_world_changes_the_mix_of_is_not_scaled(reference, current):
+    """Snow that melts, a promotion that begins; and what is mostly 0 is scaled all the same."""
+    draw_of = np.random.default_rng(4)
+    snow, melted = draw_of.gamma(1.5, 3, len(reference)), np.where(draw_of.uniform(size=500) < 0.15, 0.3, 0.0)
+    was, now = (
+        np.where(draw_of.uniform(size=rows) < share, draw_of.uniform(5, 10, rows), draw_of.uniform(0, 0.3, rows))
+        for rows, share in ((len(reference), 0.08), (500, 0.3))
+    )
+    melted += draw_of.uniform(0, 0.2, 500) * (melted > 0)
+    for before, after in ((snow, melted), (was, now)):
+        told = moved_by(reference.assign(count=before), current, count=after)["count"]
+        assert (told.state, told.harm) == ("moved", "none"), told.says
+    assert moved_by(reference, current, rain=current["rain"] * 1000 + 1)["rain"].state == "broken data"
+
+
+@pytest.mark.parametrize("rows", [64, 61])
+def test_the_spread_of_what_is_one_value_a_day_is_not_looked_at(reference, rows):
+    """What is left of it is rounding, or 0."""
+    known = reference.groupby("day", observed=True).head(rows)
+    days = in_order_of_days(known.assign(count=np.random.default_rng(1).normal(size=DAYS)[known["day"].cat.codes]))
+    figures = figures_of(count_numbers("count", days, days), days.days, days.days)
+    assert [one.part.kind for one in figures] == ["shift", "share"]
+
+
+def test_movement_takes_its_share_of_the_warnings_by_the_cron():
+    spec = spec_of()
+    hourly = spec.watch.model_copy(update={"schedule": "0 * * * *"})
+    assert alpha_of(spec.model_copy(update={"watch": hourly})) == pytest.approx(3 / (91 * 24) / 7)
+    assert alpha_of(spec) == pytest.approx(3 / 91 / 7)
+
+
 def test_too_little_is_said_and_never_called_usual(reference, current):
     for rows, days in ((reference, current.head(199)), (reference, current.head(0)), (reference.head(0), current)):
         found = find_movements(spec_of(), rows, days)
-        assert (found.state, found.findings) == ("not enough data", ()) and found.why
+        assert found.state == "not enough data" and found.why
+        assert [one.name for one in found.findings] == [*spec_of().features, "score"]
+        assert {one.state for one in found.findings} == {"not enough data"}
     few_days = reference[reference["day"] < reference["day"].cat.categories[4]]
     assert "rows of 4 days" in find_movements(spec_of(), few_days, current).why
     unknown = find_movements(spec_of(), reference.drop(columns="kind"), current).findings[5]
@@ -133,7 +168,10 @@ def test_rows_of_the_reference_without_a_score_tell_nothing_of_scores(reference,
 
 def test_of_a_constant_column_any_other_value_is_a_move(reference, current):
     constant = reference.assign(rain=0.0, kind="k1")
-    assert find_movements(spec_of(), constant, current.assign(rain=0.0, kind="k1")).state == "usual"
+    same = find_movements(spec_of(), constant.assign(idle=np.nan), current.assign(rain=0.0, kind="k1", idle=np.nan))
+    says = {one.name: one.says for one in same.findings}
+    assert same.state == "usual" and says["rain"] == "rain: all 500 values are the same, as in the reference"
+    assert says["idle"] == "idle: all 500 values are missing or unusable, as in the reference"
     changed = np.where(np.arange(500) % 20 == 0, 7.0, 0.0)
     found = find_movements(spec_of(), constant, current.assign(rain=changed, kind="k2"))
     assert found.moved == ["rain", "kind"] and "values other than 0 0.0% to 5.0%" in found.why

@@ -146,10 +146,13 @@ def test_the_same_run_or_key_asks_once_and_the_calendar_asks_in_its_own_name(as_
     asked = {"reason": "r", "as_of": FIRST_AS_OF, "key": None, "source": "person"}
     assert run(RequestRetrainOperator, asked)[1] == run(RequestRetrainOperator, asked)[1]
     run(RequestRetrainOperator, {**asked, "key": "ticket-7"}, run_type="scheduled", user=None)
-    by_run, by_calendar = deployment.ledger.requests(MODEL)
-    by_key = f"{MODEL}.promote/promote v1"
-    assert (by_run.source, by_run.actor, by_run.idempotency_key) == ("person", "operator", by_key)
-    assert (by_calendar.source, by_calendar.actor) == ("cron", "scheduled")
+    asked |= {"key": "ticket-8", "reason": "label rules changed", "source": "api"}
+    run(RequestRetrainOperator, asked, run_type="operator_triggered", user=None)
+    by_run, by_calendar, by_dag = deployment.ledger.requests(MODEL)
+    of_run = f"{MODEL}.retrain/promote v1"
+    assert (by_run.source, by_run.actor, by_run.idempotency_key) == ("person", "operator", of_run)
+    assert (by_calendar.source, by_calendar.actor, by_calendar.idempotency_key) == ("cron", "scheduled", "key/ticket-7")
+    assert (by_dag.source, by_dag.reason) == ("api", "label rules changed")
 
 
 def test_a_training_started_by_hand_is_on_record_too(as_environment, copy_of, taken_in):
@@ -345,7 +348,12 @@ def test_the_field_through_its_operators_and_a_canary_in_the_name_of_who_started
     for user in ("operator", None):
         with pytest.raises(AirflowFailException, match="was not started"):
             run(SetCanaryOperator, wanted, given=of, user=user)
+    again = context(wanted, user="approver")
+    again["ti"].try_number = 2
+    with pytest.raises(AirflowFailException, match="asked for once"):
+        SetCanaryOperator(task_id="task", **of).execute(again)
     _, started = run(SetCanaryOperator, wanted, given=of, user="approver")
+    assert SetCanaryOperator(task_id="task", **of).execute(again) == started, "its own try after a crash"
     assert deployment.ledger.routing("things_model", started["canary"]).actor == "approver"
     assert run(ScoreShadowOperator, {"version": None}, given=of)[1]["version"] == 2
     weigh, found = run(WeighEvidenceOperator, {"version": None}, given=of)

@@ -373,8 +373,8 @@ def test_an_mlflow_that_is_down_is_not_held_against_the_champion(copy_of, reigni
     assert score_partitions(deployment_in(deployment.settings.var.parent), MODEL, [NEW])["version"] == 2
 
 
-class Starved:
-    """An estimator on a machine that has nothing left."""
+class Raising:
+    """An estimator that raises what it is told to."""
 
     classes_ = (0, 1)
 
@@ -392,8 +392,19 @@ def test_a_starved_machine_and_missing_features_are_not_held_against_the_champio
     spec, champion = deployment.model(MODEL), deployment.ledger.champion(MODEL)
     probation = Probation(deployment, spec, champion)
     with pytest.raises(type(error)):
-        probation.score(Starved(error), pd.DataFrame(index=range(30), columns=spec.features), spec)
+        probation.score(Raising(error), pd.DataFrame(index=range(30), columns=spec.features), spec)
     with pytest.raises(ParameterError, match="lack features"):
         probation.score(probation.load(), pd.DataFrame({"id": range(30)}), spec)
     assert probation.on and deployment.ledger.champion(MODEL) == champion
     assert kinds(deployment, "first_scoring_failed") == []
+
+
+def test_an_error_whose_text_no_record_takes_is_held_against_the_champion_all_the_same(copy_of, reigning, monkeypatch):
+    deployment = copy_of(reigning)
+    days = deliver_again(deployment)
+    make_champion(deployment)
+    monkeypatch.setattr(Probation, "load", lambda self: Raising(ValueError("odd category 'a\x00b\ud800'")))
+    with pytest.raises(FirstScoringError, match="odd category 'a b '"):
+        score_partitions(deployment, MODEL, days)
+    champion = deployment.ledger.champion(MODEL)
+    assert champion.version == 1 and "odd category 'a b '" in champion.reason

@@ -14,9 +14,9 @@ import pytest
 from ledger_story import MODEL, Story, settings_for
 from small_loop import REPO
 
-from ratchet.errors import ParameterError, UnknownNameError
+from ratchet.errors import LedgerError, ParameterError, UnknownNameError
 from ratchet.ledger import Rules, open_ledger
-from ratchet.workflow.request_story import tell_request
+from ratchet.workflow.request_story import key_of, tell_request
 from ratchet_airflow import api
 
 RULES = Rules(cool_down_days=7, trainings=4, in_days=28, stop_after_rejected=3)
@@ -111,15 +111,37 @@ def test_each_way_in_which_a_version_can_end_is_told(story):
 
 
 def test_a_request_is_known_by_its_id_or_its_key_under_its_own_model(story):
-    outcome = ask(story, idempotency_key="ticket/7")
+    outcome = ask(story, idempotency_key=key_of(MODEL, key="ticket/7"))
     assert tell_request(story.ledger, MODEL, key="ticket/7")["request"]["id"] == outcome.id
     with pytest.raises(UnknownNameError, match="of other"):
         tell_request(story.ledger, "other", outcome.id)
     with pytest.raises(UnknownNameError, match="ticket/8"):
         tell_request(story.ledger, MODEL, key="ticket/8")
-    for neither_or_both in ({}, {"id": outcome.id, "key": "ticket/7"}):
-        with pytest.raises(ParameterError, match="id or its key"):
-            tell_request(story.ledger, MODEL, **neither_or_both)
+    for none_or_two in ({}, {"id": outcome.id, "key": "ticket/7"}, {"key": "ticket/7", "run": "r"}):
+        with pytest.raises(ParameterError, match="its id, its key or its run"):
+            tell_request(story.ledger, MODEL, **none_or_two)
+
+
+def test_no_caller_s_key_is_one_of_the_loop_s_own_or_a_run_s(story):
+    by_run = ask(story, idempotency_key=key_of(MODEL, run="ticket-7"))
+    of_loop = ask(story, idempotency_key="growth/v3/1/2013-04-01")
+    for taken, first in ((f"{MODEL}.retrain/ticket-7", by_run), ("growth/v3/1/2013-04-01", of_loop)):
+        assert ask(story, idempotency_key=key_of(MODEL, key=taken, run="another")).id != first.id
+    assert tell_request(story.ledger, MODEL, run="ticket-7")["request"]["id"] == by_run.id
+
+
+def test_broken_glass_is_told_beside_what_the_gate_said(story):
+    outcome = trained(story)
+    story.judge(1, "REJECT")
+    glass = story.ledger.break_glass(MODEL, 1, actor="anna", reason="now", run_id="glass-1")
+    story.ask(1, glass.digest, run="glass-1")
+    found = tell_request(story.ledger, MODEL, outcome.id)
+    assert "its glass was broken: an approver has until" in found["told"]
+    assert found["approval"]["verdict_digest"] == glass.digest
+    story.answer(1, run="glass-1")
+    story.promote(1, 0, glass_digest=glass.digest)
+    found = tell_request(story.ledger, MODEL, outcome.id)
+    assert found["told"].endswith("; of its broken glass bert said Approve") and found["champion"] is True
 
 
 def call(path: str, method: str = "GET", **more) -> httpx.Response:
@@ -152,13 +174,24 @@ def test_the_answer_over_http_is_the_library_s_with_links(story, admitted, monke
 
 
 def test_over_http_a_key_finds_a_request_and_what_is_not_there_is_404(story, admitted):
-    outcome = ask(story, idempotency_key=f"{MODEL}.retrain/manual__1 +&")
-    found = call(ASKED, params={"key": f"{MODEL}.retrain/manual__1 +&"})
-    assert found.json()["request"]["id"] == outcome.id
+    by_run = ask(story, idempotency_key=key_of(MODEL, run="manual__1 +&"))
+    by_key = ask(story, idempotency_key=key_of(MODEL, key="ticket/7 +&"))
+    for asked, outcome in (({"run": "manual__1 +&"}, by_run), ({"key": "ticket/7 +&"}, by_key)):
+        assert call(ASKED, params=asked).json()["request"]["id"] == outcome.id
     assert call(ASKED, params={"key": "nobody's"}).status_code == 404
     missing = call(f"{ASKED}/r999999")
     assert missing.status_code == 404 and "r999999" in missing.json()["detail"]
-    assert call(ASKED).status_code == 422
+    assert call(ASKED).status_code == 400 and call(ASKED, params={"key": ""}).status_code == 422
+
+
+def test_s3_a_ledger_that_is_away_tells_a_caller_nothing_of_where_it_is(admitted, monkeypatch, caplog):
+    def away():
+        raise LedgerError("the ledger can't be read", seen="no password for 'loop'", where="db.example", hint="wait")
+
+    monkeypatch.setattr(api, "get_deployment", away)
+    reply = call(f"{ASKED}/r000001")
+    assert (reply.status_code, reply.json()) == (503, {"detail": "the ledger can't be read"})
+    assert "db.example" in caplog.text
 
 
 def test_s4_every_route_of_ours_refuses_the_anonymous_and_none_changes_anything():

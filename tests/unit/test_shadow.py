@@ -7,6 +7,7 @@ from __future__ import annotations
 import shutil
 import signal
 from collections import Counter
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from forks import Forks
 from small_loop import deployment_in
 from spoiled_models import flip_a_bit, stored_files
 
+from ratchet import snapshot
 from ratchet.days import days_between, shift_day
 from ratchet.deployment import Deployment
 from ratchet.errors import ParameterError
 from ratchet.failpoints import arm
+from ratchet.workflow import shadow
 from ratchet.workflow.approval import approval_question
 from ratchet.workflow.dispatch import list_due
 from ratchet.workflow.erasure import forget_person
@@ -97,6 +100,45 @@ def test_the_evidence_is_paired_by_day_filed_once_and_read_by_the_approver_and_p
     assert world.ledger.champion(MODEL).version == 1 and told(world)["champion_promoted"] == 1
     page = next(world.settings.var.rglob("evidence.html")).read_text()
     assert all(day in page for day in DAYS) and "<script" not in page and "surely better since" in page
+
+
+def test_evidence_that_comes_back_to_what_it_was_takes_the_place_of_what_was_between(world):
+    score_shadow(world, MODEL)
+    spec, said = world.model(MODEL), []
+    for alpha in (0.025, 0.1, 0.025):
+        promote_if = spec.promote_if.model_copy(update={"alpha": alpha})
+        world.models.good[MODEL] = spec.model_copy(update={"promote_if": promote_if})
+        assert len(due(world)) == 1
+        said.append(weigh_evidence(world, MODEL))
+        assert due(world) == [] and weigh_evidence(world, MODEL) == said[-1]
+        assert world.ledger.newest_evidence(MODEL, 2, 1).result["alpha"] == alpha
+    assert said[2]["replaces"] != said[0]["replaces"] is None
+
+
+def test_days_of_which_most_outcomes_are_still_to_come_are_left_out_as_at_the_gate(world, monkeypatch):
+    score_shadow(world, MODEL)
+    labels, early = snapshot.read_labels, DAYS[4]
+
+    def some(*where):
+        found = labels(*where)
+        number = found["id"] // 1000 == date.fromisoformat(early).toordinal()
+        return found[~number | (found["id"] % 1000 < 40)]
+
+    monkeypatch.setattr(snapshot, "read_labels", some)
+    found = weigh_evidence(world, MODEL)
+    assert found["late_days"] == [early] and found["rows"] == 60 * (len(DAYS) - 1)
+
+
+def test_why_it_can_not_score_goes_on_record_whatever_its_text_holds(world, monkeypatch):
+    class Odd:
+        classes_ = (0, 1)
+
+        def predict_proba(self, features):
+            raise ValueError("odd category 'a\x00b\ud800'")
+
+    monkeypatch.setattr(shadow, "load_version", lambda *_: Odd())
+    assert "odd category 'a b '" in score_shadow(world, MODEL)["failed"]
+    assert "odd category 'a b '" in world.ledger.shadow_failure(MODEL, 2)
 
 
 def test_a_version_that_can_not_be_loaded_is_on_record_and_not_started_again_until_it_is_mended(world):

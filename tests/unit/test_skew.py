@@ -9,7 +9,7 @@ from small_loop import MODEL, redeliver
 
 from ratchet import snapshot
 from ratchet.feature_functions import load_function
-from ratchet.monitoring.skew import find_skew
+from ratchet.monitoring.skew import differing, find_skew
 from ratchet.workflow.ingestion import ingest_partitions
 from ratchet.workflow.served_features import SAMPLE_DAYS, sample_days, skew_findings
 
@@ -64,6 +64,16 @@ def test_scores_on_record_that_the_model_does_not_give_are_skew():
     found = look(rows(), recorded=recorded)
     assert (found["scores"].state, found["scores"].value, found["scores"].level) == ("moved", 0.1, "warn")
     assert found["features"].state == "usual"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [("boolean", [True, False]), ("string", ["a", "b"]), ("Int64", [1, 2]), ("category", ["a", "b"])],
+)
+def test_nulls_of_any_type_are_alike_and_differ_from_all_else(dtype, values):
+    one, other = ([*values[:1], *rest] for rest in ([None, None, values[0]], [None, values[1], values[1]]))
+    found = differing(pd.Series(one, dtype=dtype), pd.Series(other, dtype=dtype))
+    assert found.tolist() == [False, False, True, True]
 
 
 def test_without_rows_nothing_is_said():

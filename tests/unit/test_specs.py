@@ -119,6 +119,7 @@ def test_a_dataset_that_can_not_be_is_refused(path, value):
         ("problem.users", []),
         ("problem.not_for", []),
         ("problem.risk_tier", "unknown"),
+        ("numeric_features", ["distance", "late data"]),  # kept for what is found of a whole model
         ("task", "multiclass"),  # without classes
         ("classes", ["early", "late", "cancelled"]),  # of a binary model
         ("evaluate.costs", {"missed": 0, "false_alarm": 0}),

@@ -29,12 +29,13 @@ def retrain(
 def request(
     model: str,
     id: Annotated[str | None, typer.Argument(help="as the request was answered, such as r000012")] = None,
-    key: Annotated[str | None, typer.Option(help="its idempotency key, in place of the id")] = None,
+    key: Annotated[str | None, typer.Option(help="the key it came with, in place of the id")] = None,
+    run: Annotated[str | None, typer.Option(help="the retrain run that filed it without a key")] = None,
 ) -> None:
     """What became of a retrain request: its training, version, verdict, approval; whether it is champion now."""
     from ratchet.workflow.request_story import tell_request
 
-    show(tell_request(get_deployment().ledger, model, id, key))
+    show(tell_request(get_deployment().ledger, model, id, key=key, run=run))
 
 
 @cli.command()

@@ -80,6 +80,13 @@ class Approvals:
         with self._chain.read() as connection:
             return deciding(approvals_of(connection, model, version, verdict_digest))
 
+    def newest_approval(self, model: str, version: int) -> Approval | None:
+        """As `approval`, about what was asked of the version last: its verdict, or broken glass."""
+        with self._chain.read() as connection:
+            about = (approvals.c.model == model, approvals.c.version == version)
+            newest = read_one(connection, Approval, approvals, *about, order=(approvals.c.id.desc(),))
+            return newest and deciding(approvals_of(connection, model, version, newest.verdict_digest))
+
     def questions(self, model: str, version: int, verdict_digest: str) -> list[Approval]:
         """Every question about that verdict, oldest first."""
         with self._chain.read() as connection:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from sqlalchemy import or_, select
+from sqlalchemy import Connection, or_, select
 
 from ratchet.days import check_day
-from ratchet.ledger.audit import newest_told
 from ratchet.ledger.chain import Chain
 from ratchet.ledger.field_values import FieldEvidence, Shadow
 from ratchet.ledger.plain import check_words
@@ -55,23 +54,17 @@ class Shadows:
 
     def record_shadow_failure(self, model: str, version: int, why: str) -> None:
         """Put on record that the version can't score in the shadow, and why: it is not started for it again. The same
-        reason again is not told again."""
+        reason again is not told again, unless it has scored since."""
         check_words(why=why)
         subject = f"models/{model}/shadow/{version}"
         with self._chain.write() as transaction:
-            known = newest_told(transaction.connection, "shadow_failed", subject)
-            if known is None or known["why"] != why:
+            if _failure(transaction.connection, model, version) != why:
                 transaction.append("shadow_failed", subject, {"version": version, "why": why})
 
     def shadow_failure(self, model: str, version: int) -> str | None:
         """Why the version can't score in the shadow; None while nothing is known against it, or once it has since."""
-        about = f"models/{model}/shadow/{version}"
-        mine = or_(events.c.subject == about, events.c.subject.startswith(f"{about}/", autoescape=True))
-        told = events.c.kind.in_(("shadow_failed", "shadow_scored"))
-        newest = select(events.c.kind, events.c.payload).where(mine, told).order_by(events.c.seq.desc()).limit(1)
         with self._chain.read() as connection:
-            found = connection.execute(newest).first()
-        return json.loads(found.payload)["why"] if found and found.kind == "shadow_failed" else None
+            return _failure(connection, model, version)
 
     def record_evidence(
         self,
@@ -110,3 +103,12 @@ class Shadows:
         mine += [] if champion_version is None else [evidences.c.champion_version == champion_version]
         with self._chain.read() as connection:
             return read_one(connection, FieldEvidence, evidences, *mine, order=(evidences.c.recorded_at.desc(),))
+
+
+def _failure(connection: Connection, model: str, version: int) -> str | None:
+    about = f"models/{model}/shadow/{version}"
+    mine = or_(events.c.subject == about, events.c.subject.startswith(f"{about}/", autoescape=True))
+    told = events.c.kind.in_(("shadow_failed", "shadow_scored"))
+    newest = select(events.c.kind, events.c.payload).where(mine, told).order_by(events.c.seq.desc()).limit(1)
+    found = connection.execute(newest).first()
+    return json.loads(found.payload)["why"] if found and found.kind == "shadow_failed" else None

@@ -29,6 +29,8 @@ OF_ALL_ROWS = 0.5  # of performance's share of a budget; the slices have the res
 WARNS_OF = 7  # what may stand out by chance below a page, each with the same share of the budget of warnings: data,
 # movement (of inputs and predictions), the approved band, labels, calibration, estimate, value
 _ALARMING = ("moved", "broken data")
+_LEFT_OUT = "performance"  # slices that can't be measured are left out: one that is absent was not looked at
+_OWN_STATES = "data"  # each finding says by itself that it could not be looked at; of usual ones none need be on record
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,18 @@ def find_alarms(persistence: Persistence, earlier: Sequence[Iterable[Mapping]], 
 
 
 def has_calmed(persistence: Persistence, key: str, checks: Sequence[Iterable[Mapping]]) -> bool:
-    """Whether the finding is usual, or not looked at any more, in all of the last `of` checks; "not enough data" calms
-    nobody. `checks`: their findings, oldest first, the newest included."""
-    states = [{_key(one): one["state"] for one in findings}.get(key, "usual") for findings in checks[-persistence.of :]]
-    return len(states) == persistence.of and set(states) == {"usual"}
+    """Whether the finding is usual in all of the last `of` checks, or absent where its area was looked at: "not enough
+    data" calms nobody. `checks`: their findings, oldest first, the newest included."""
+    newest = checks[-persistence.of :]
+    return len(newest) == persistence.of and all(_is_usual(key, list(findings)) for findings in newest)
+
+
+def _is_usual(key: str, findings: list[Mapping]) -> bool:
+    states, area = {_key(one): one["state"] for one in findings}, key.split("/")[0]
+    if key in states or area == _OWN_STATES:
+        return states.get(key, "usual") == "usual"
+    of_area = {one["state"] for one in findings if one["area"] == area}
+    return bool(of_area) and area != _LEFT_OUT and "not enough data" not in of_area
 
 
 def _levels(findings: Iterable[Mapping]) -> dict[str, Level]:

@@ -34,14 +34,14 @@ def find_value(
     judged, now = reference[reference["window"] == "judge"], with_outcomes(spec, outcomes)
     judged, validate = (with_outcomes(spec, one) for one in (judged, reference[reference["window"] == "validate"]))
     if min(len(judged), len(validate), len(now)) < spec.watch.min_rows:
-        return [_none(f"{len(now)} rows with an outcome and a score: too few to say what they are worth", costs.unit)]
+        return _none(f"{len(now)} rows with an outcome and a score: too few to say what they are worth", costs.unit)
     at = cheapest_threshold(validate["label"], validate["score"], costs) if threshold is None else threshold
     on_all = _on_all(_true(judged), costs)
     was, found = (
         try_measure(lambda one=one: mean(PER * _saved(one, at, on_all, costs), one["day"])) for one in (judged, now)
     )
     if was is None or found is None:
-        return [_none("outcomes of one day only", costs.unit)]
+        return _none("outcomes of one day only", costs.unit)
     daily = pd.Series(_saved(now, at, on_all, costs)).groupby(now["day"].to_numpy()).sum()
     return [_told(spec, Change(was, found, -1), costs.unit), _a_day(daily, costs.unit)]
 
@@ -90,5 +90,5 @@ def _a_day(daily: pd.Series, unit: str) -> Finding:
     return Finding("value", "a day", "usual", "none", says, told.value, told.low, told.high, unit=f"{unit} a day")
 
 
-def _none(says: str, unit: str) -> Finding:
-    return Finding("value", "all", "not enough data", "none", says, unit=unit)
+def _none(says: str, unit: str) -> list[Finding]:
+    return [Finding("value", name, "not enough data", "none", says, unit=unit) for name in ("all", "a day")]

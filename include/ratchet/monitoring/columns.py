@@ -23,6 +23,7 @@ CATEGORIES = 20  # told apart; the rest together: over hundreds of rare ones not
 LONGEST = 40  # signs of a category that are shown
 MISSING, EDGE = "missing or unusable", float(ndtri(1 - 0.5 / BINS))
 BY_CHANCE = 1e-9
+Widths = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,15 +57,16 @@ class Part:
 @dataclass(frozen=True, eq=False)
 class Column:
     """`before` and `now`: rows by day and value of the table, whose last one is "missing". `means` and `widths`, before
-    and now, are of a number's usable values: NaN where there are none. A width: 80 % of them lie within so much.
-    `alike`: are all values of now the same?"""
+    and now, are of a number's usable values: NaN where there are none. `tops`: the share of the most frequent one.
+    Widths: 80 % and 98 % of the others lie within so much. `alike`: are all values of now the same?"""
 
     before: np.ndarray
     now: np.ndarray
     parts: Sequence[Part]
     alike: bool
     means: tuple[float, float] = (np.nan, np.nan)
-    widths: tuple[float, float] = (np.nan, np.nan)
+    tops: tuple[float, float] = (np.nan, np.nan)
+    widths: tuple[Widths, Widths] = ((np.nan, np.nan), (np.nan, np.nan))
 
     @property
     def known(self) -> tuple[int, int]:
@@ -93,8 +95,10 @@ def count_numbers(name: str, before: Days, now: Days) -> Column:
     cuts = _cuts(known)
     tables = [_table(_bins(values, cuts), rows, len(cuts) + 3) for values, rows in ((was, before), (became, now))]
     alike = len(new) > 0 and bool(new.min() == new.max())
-    means, widths = ((of(known), of(new)) for of in (_mean, _width))
-    return Column(*tables, _parts_of_numbers(tables[0].sum(axis=0), cuts), alike, means, widths)
+    tops, widths = zip(_top_and_widths(known), _top_and_widths(new), strict=True)
+    return Column(
+        *tables, _parts_of_numbers(tables[0].sum(axis=0), cuts), alike, (_mean(known), _mean(new)), tops, widths
+    )
 
 
 def _as_numbers(values: pd.Series) -> np.ndarray:
@@ -189,6 +193,12 @@ def _table(codes: np.ndarray, rows: Days, values: int) -> np.ndarray:
     return counts.reshape(-1, values).astype(float)
 
 
+def is_constant(column: Column) -> bool:
+    """Has it one value, or none at all, the same before and now?"""
+    before, now = (np.flatnonzero(table.sum(axis=0)) for table in (column.before, column.now))
+    return len(before) == 1 and np.array_equal(before, now)
+
+
 def is_stuck(column: Column) -> bool:
     """Is now of one value, as no window of as many days of the reference was, and as chance never made it?"""
     if not column.alike:
@@ -225,6 +235,12 @@ def _mean(values: np.ndarray) -> float:
     return float((values / len(values)).sum()) if len(values) else np.nan  # of huge ones the sum would overflow
 
 
-def _width(values: np.ndarray) -> float:
+def _top_and_widths(values: np.ndarray) -> tuple[float, Widths]:
+    if not len(values):
+        return np.nan, (np.nan, np.nan)
+    found, counts = np.unique(_some(values), return_counts=True)
+    top = counts.argmax()
+    others = np.repeat(np.delete(found, top), np.delete(counts, top)) if len(found) > 1 else found
+    low, lower, upper, high = np.quantile(others, [0.01, 0.1, 0.9, 0.99])
     with np.errstate(over="ignore"):
-        return float(np.subtract(*np.quantile(_some(values), [0.9, 0.1]))) if len(values) else np.nan
+        return float(counts[top] / counts.sum()), (float(upper - lower), float(high - low))

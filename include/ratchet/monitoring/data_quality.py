@@ -173,30 +173,42 @@ def _harm(figure: Figure, value: float, lowest: float, high: float) -> Harm:
 def broken_features(
     reference: pd.DataFrame, current: pd.DataFrame, names: Sequence[str], least_rows: int
 ) -> list[Finding]:
-    """Features that are null in most rows on each of the last LAST_DAYS days, clearly more than on as many days in a
-    row of the reference. Nothing of fewer rows than `least_rows` on these days, of a reference that is shorter, nor of
-    features without a single value in `current`: those are inputs that are broken (ratchet.monitoring.movement)."""
+    """Features that are unusable (null, or infinite) in most rows on each of the last LAST_DAYS days, clearly more than
+    on as many days in a row of the reference; no finding of the others. "Not enough data" of each feature where these
+    days have fewer rows than `least_rows` or the reference is shorter, and of features without a single value in
+    `current`: those are inputs that are broken (ratchet.monitoring.movement)."""
     days = sorted(current["day"].unique())[-LAST_DAYS:] if len(current) else []
     newest = current[current["day"].isin(days)]
-    if len(days) < LAST_DAYS or len(newest) < least_rows:
-        return []
+    enough = len(days) == LAST_DAYS and len(newest) >= least_rows and reference["day"].nunique() >= LAST_DAYS
     known = [name for name in names if name in reference and name in current and current[name].notna().any()]
-    return [one for name in known if (one := _broken(name, reference, newest))]
+    unknown = [name for name in names if not enough or name not in known]
+    says = f"{len(newest)} rows on the last {len(days)} days, and no reference or no value to compare"
+    return [
+        *(one for name in known if enough and (one := _broken(name, reference, newest))),
+        *(Finding("data", f"features/{name}", "not enough data", "none", f"{name}: {says}") for name in unknown),
+    ]
 
 
 def _broken(name: str, reference: pd.DataFrame, newest: pd.DataFrame) -> Finding | None:
-    was, now = (_by_day(frame[name].isna(), frame) for frame in (reference, newest))
-    share, worst = float(now.min()), _worst(was, LAST_DAYS)
+    was, now = (_by_day(_unusable(frame[name]), frame) for frame in (reference, newest))
+    share, worst = float(now.min()), _worst(was)
     if share <= MOSTLY or share < worst + CLEARLY_MORE:
         return None
-    says = f"{name}: null in {share:.0%} of rows or more on each of the last {LAST_DAYS} days; {worst:.0%} before"
+    says = f"{name}: unusable in {share:.0%} of rows or more on each of the last {LAST_DAYS} days; {worst:.0%} before"
     numbers = {"value": share, "reference": float(was.mean()), "threshold": max(MOSTLY, worst + CLEARLY_MORE)}
     return Finding("data", f"features/{name}", "broken data", "broken", says, **numbers, unit="share")
 
 
-def _worst(shares: pd.Series, days: int) -> float:
-    """The highest share that was reached on each of so many days in a row; 1 where there are not as many."""
-    return float(shares.rolling(days).min().max()) if len(shares) >= days else 1.0
+def _worst(shares: pd.Series) -> float:
+    """The highest share that was reached on each of LAST_DAYS days in a row."""
+    return float(shares.rolling(LAST_DAYS).min().max())
+
+
+def _unusable(values: pd.Series) -> pd.Series:
+    """Null; of numbers infinite, too."""
+    if not pd.api.types.is_numeric_dtype(values):
+        return values.isna()
+    return pd.Series(~np.isfinite(_numbers(values)), index=values.index)
 
 
 def refused_finding(dataset: str, history: pd.DataFrame, first: str, last: str) -> Finding:

@@ -44,21 +44,25 @@ def find_estimate(
     `ratchet.monitoring.check.check_drift`; `baseline`: the metric on the judge window.
 
     An estimate that is surely worse than the baseline, beyond its own error, by `retrain_when.metric_falls_by` or
-    more, is estimated harm. Without outcomes its error is that on the judge window."""
+    more, is estimated harm. Without outcomes enough its error is that on the judge window, and it says so."""
     metric = spec.problem.success.metric
     validate, scored = with_outcomes(spec, reference[reference["window"] == "validate"]), _scored(spec, current)
     chance = _chance_of(spec, validate)
     if spec.task == "regression":
-        return [_none(metric, "of a regression scores say nothing")]
+        return _none(metric, "of a regression scores say nothing")
     if chance is None or len(scored) < spec.watch.min_rows:
         why = f"{len(scored)} rows with scores, {len(validate)} of the validate window to learn from"
-        return [_none(metric, f"{why}: {spec.watch.min_rows} are needed")]
+        return _none(metric, f"{why}: {spec.watch.min_rows} are needed")
     now = try_measure(lambda: expected(metric, scored, scored["day"], chance))
     judged = reference[reference["window"] == "judge"]
-    error = _error(spec, outcomes, chance) or _error(spec, judged, chance)
+    newest = _error(spec, outcomes, chance)
+    error = newest or _error(spec, judged, chance)
     if now is None or baseline is None or error is None:
-        return [_none(metric, "too few days, or no baseline")]
-    return [_told(spec, now, baseline, error), _told_error(metric, error)]
+        return _none(metric, "too few days, or no baseline")
+    return [
+        _told(spec, now, baseline, error),
+        _told_error(metric, error, "of the judge window" if newest is None else "with outcomes"),
+    ]
 
 
 def expected(metric: str, scores: pd.DataFrame, day: pd.Series, chance: Chance) -> Jackknifed:
@@ -154,13 +158,12 @@ def _told(spec: ModelSpec, now: Jackknifed, baseline: Jackknifed, error: Jackkni
     )
 
 
-def _told_error(metric: str, error: Jackknifed) -> Finding:
+def _told_error(metric: str, error: Jackknifed, which: str) -> Finding:
     told = interval_of(error)
-    says = f"estimated less measured {metric}: {told.value:.4g} on the newest {told.clusters} days with outcomes"
+    says = f"estimated less measured {metric}: {told.value:.4g} on the {told.clusters} newest days {which}"
     return Finding("estimate", "error", "usual", "none", says, told.value, told.low, told.high, 0.0, unit=metric)
 
 
-def _none(metric: str, why: str) -> Finding:
-    return Finding(
-        "estimate", "all", "not enough data", "none", f"no estimate before outcomes arrive: {why}", unit=metric
-    )
+def _none(metric: str, why: str) -> list[Finding]:
+    says = f"no estimate before outcomes arrive: {why}"
+    return [Finding("estimate", name, "not enough data", "none", says, unit=metric) for name in ("all", "error")]

@@ -15,6 +15,7 @@ from ratchet.specs.watching import Smallest
 
 CONFIDENCE = 0.95
 LEAST_DAYS, LEAST_VALUES = 5, 50  # a part is looked at from so many days of the reference and rows of now
+LEAST_SPREAD = 1e-9  # standard deviations of the reference: less is rounding, where days have one value each
 MOST_OUT = 1e6  # standard errors
 UNIT = {"shift": "sd", "spread": "times the reference's", "share": "share of rows"}
 
@@ -114,6 +115,10 @@ def _range(part: Part, scale: float) -> tuple[float, float]:
 
 
 def _is_enough(column: Column, part: Part) -> bool:
+    if part.kind == "spread":
+        rows, far, _ = _distances(part, column.before * part.counts)
+        if far.sum() <= LEAST_SPREAD * rows.sum():
+            return False
     days = ((column.before @ part.counts) > 0).sum()
     return days >= LEAST_DAYS and (column.now @ part.counts).sum() >= LEAST_VALUES
 

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
+from ratchet.days import shift_day
 from ratchet.monitoring.values import Finding, Harm
 
 BEHIND_DAYS = 3  # of scoring behind its data, beyond score_when.or_after_days: then it pages
@@ -72,12 +73,14 @@ def look_at_loop(loop: Loop, now: datetime) -> list[Finding]:
 
 
 def _scoring(loop: Loop, now: datetime) -> Finding:
-    if loop.newest is None or loop.scored is None:
+    if loop.newest is None or (loop.scored is None and not loop.due):
         return Finding("loop", "scoring", "not enough data", "none", "nothing has been scored yet")
-    behind = max(0, (date.fromisoformat(loop.newest) - date.fromisoformat(loop.scored)).days)
+    reached = loop.scored or shift_day(min(one.what for one in loop.due), -1)
+    behind = max(0, (date.fromisoformat(loop.newest) - date.fromisoformat(reached)).days)
     waited = max((now - one.since for one in loop.due), default=timedelta())
     allowed = loop.patience_days + BEHIND_DAYS
-    says = f"the newest scored day is {loop.scored}, {behind} days before the newest published, {loop.newest}"
+    says = f"the newest scored day is {loop.scored}" if loop.scored else f"nothing has been scored, to {reached}"
+    says += f", {behind} days before the newest published, {loop.newest}"
     says += f"; {len(loop.due)} days to score, the oldest for {_hours(waited)}"
     late = behind > allowed and waited > SCORED_WITHIN
     harm = "broken" if late else "estimated" if waited > DONE_WITHIN else "none"

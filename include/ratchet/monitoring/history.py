@@ -90,7 +90,8 @@ def _points(table: pd.DataFrame, key: str, apart_days: int, version: int | None)
     if table.empty:
         return table
     area, _, name = key.partition("/")
-    mine = standing(table[(table["area"] == area) & (table["name"] == name)])
+    mine = standing(table)  # of all findings: what a check found may be gone in the one that replaces it
+    mine = mine[(mine["area"] == area) & (mine["name"] == name)]
     mine = mine[mine["model_version"] == version] if version is not None else mine
     mine = mine[np.isfinite(mine["value"].astype("float64"))].sort_values(["day", "model_version"], kind="stable")
     mine = mine.drop_duplicates("day", keep="last")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
+from ratchet.labels import is_label
 from ratchet.monitoring.alarms import shared, warn_alpha
 from ratchet.monitoring.change import Change, interval_of, tell, try_measure
 from ratchet.monitoring.values import Finding
@@ -33,23 +33,20 @@ def find_arrival(waiting: Collection[str]) -> Finding:
 
 
 def find_labels(spec: ModelSpec, reference: pd.DataFrame, outcomes: pd.DataFrame | None) -> list[Finding]:
-    """The share of each class (of the positive one, of two), or of a regression the mean label, against the reference's
-    validate and judge windows. Both: `day`, `label`; null labels are left out."""
-    least, given = spec.watch.min_rows, 0 if outcomes is None else len(outcomes)
-    before, now = _known(reference), _known(outcomes)
-    if given >= least and (now.empty or not _finite(now["label"]).all()):
-        says = (
-            f"{given} rows with outcomes, of which {len(now)} have a label and {_unusable(now)} one that is no number"
-        )
-        return [Finding("labels", "all", "broken data", "broken", says)]
-    if min(len(before), len(now)) < least:
-        says = f"{len(now)} labels, {len(before)} in the reference: {least} are needed"
-        return [Finding("labels", "all", "not enough data", "none", says)]
+    """Whether the labels can be what they say; and the share of each class (of the positive one, of two), or of a
+    regression the mean, of those that can, against the reference's validate and judge windows. Both: `day`, `label`;
+    rows with outcomes have a label."""
+    before, now = _known(spec, reference), _known(spec, outcomes)
+    enough = min(len(before), len(now)) >= spec.watch.min_rows
+    few = f"{len(now)} labels, {len(before)} in the reference: {spec.watch.min_rows} are needed"
+    given = 0 if outcomes is None else len(outcomes)
+    alone = _told_alone(before["label"], now["label"]) if enough and spec.task != "regression" else ""
+    whole = _whole(given, len(now), alone, "" if enough else few)
+    sides = (spec, before, now) if enough else (spec, before.head(0), now.head(0))
     if spec.task == "regression":
-        return [_mean(spec, before, now)]
+        return [whole, _mean(*sides)]
     classes = spec.classes or [1]
-    alone = _alone(before["label"], now["label"])
-    return [alone] if alone else [_share(spec, name, before, now, len(classes)) for name in classes]
+    return [whole, *(_share(*sides, name, len(classes)) for name in classes)]
 
 
 def due_days(spec: ModelSpec, current: pd.DataFrame, outcomes: pd.DataFrame | None) -> list[str]:
@@ -62,33 +59,31 @@ def due_days(spec: ModelSpec, current: pd.DataFrame, outcomes: pd.DataFrame | No
     return [day for day in days if newest < day <= shift_day(days[-1], -spec.label_delay_days)]
 
 
-def _known(frame: pd.DataFrame | None) -> pd.DataFrame:
+def _known(spec: ModelSpec, frame: pd.DataFrame | None) -> pd.DataFrame:
+    """The rows with a label of the spec's task."""
     if frame is None or not {"day", "label"} <= set(frame.columns):
         return pd.DataFrame(columns=["day", "label"])
-    return frame.loc[frame["label"].notna(), ["day", "label"]]
+    return frame.loc[is_label(spec, frame["label"]), ["day", "label"]]
 
 
-def _finite(label: pd.Series) -> pd.Series:
-    numbers = pd.to_numeric(label, errors="coerce")
-    return ~np.isinf(numbers.astype("float64"))
+def _whole(given: int, known: int, alone: str, few: str) -> Finding:
+    if given > known:
+        alone = f"{given} rows with outcomes, of which {given - known} have no label that can be used"
+    if alone:
+        return Finding("labels", "all", "broken data", "broken", alone)
+    state = "not enough data" if few else "usual"
+    return Finding("labels", "all", state, "none", few or f"all of {known} labels can be used")
 
 
-def _unusable(now: pd.DataFrame) -> int:
-    return int((~_finite(now["label"])).sum())
-
-
-def _alone(before: pd.Series, now: pd.Series) -> Finding | None:
-    """Broken data, where one class is left of several, though the others should have brought EXPECTED rows."""
-    if now.nunique() > 1:
-        return None
-    missing = float((before != now.iloc[0]).mean()) * len(now)
+def _told_alone(before: pd.Series, now: pd.Series) -> str:
+    """Where one value is left of several, though the others should have brought EXPECTED rows."""
+    missing = float((before != now.iloc[0]).mean()) * len(now) if now.nunique() == 1 else 0.0
     if missing < EXPECTED:
-        return None
-    says = f"all {len(now)} labels are {now.iloc[0]}: some {missing:.0f} others were to be expected"
-    return Finding("labels", "all", "broken data", "broken", says)
+        return ""
+    return f"all {len(now)} labels are {now.iloc[0]}: some {missing:.0f} others were to be expected"
 
 
-def _share(spec: ModelSpec, name: object, before: pd.DataFrame, now: pd.DataFrame, classes: int) -> Finding:
+def _share(spec: ModelSpec, before: pd.DataFrame, now: pd.DataFrame, name: object, classes: int) -> Finding:
     said = "positives" if name == 1 else str(name)
     sides = (one.assign(value=(one["label"] == name).astype(float)) for one in (before, now))
     return _compared(spec, said, *sides, spec.watch.smallest.share, classes, "share")
@@ -105,7 +100,7 @@ def _compared(
 ) -> Finding:
     was, found = (try_measure(lambda one=one: mean(one["value"], one["day"])) for one in (before, now))
     if was is None or found is None:
-        return Finding("labels", name, "not enough data", "none", "labels of one day only", unit=unit)
+        return Finding("labels", name, "not enough data", "none", "too few labels, or of one day only", unit=unit)
     change, told = Change(was, found, 1), interval_of(found)
     moved = change.is_other(step, shared(warn_alpha(spec), questions))
     says = f"labels, {name}: {tell(told)}; {was.value:.4g} in the reference"

@@ -2,7 +2,7 @@
 
 A column has moved if one of its figures (see ratchet.monitoring.columns) is further from the reference than windows of
 as many days of the reference are (ratchet.monitoring.clusters), by at least the spec's `watch.smallest`. Of all columns
-together a window in which nothing has moved is called moved in at most ALPHA of all checks: Holm's correction
+together a window in which nothing has moved is called moved in at most `alpha_of` of all checks: Holm's correction
 (Scandinavian Journal of Statistics 6, 1979) over columns, Bonferroni's over the figures of a column.
 """
 
@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ratchet.monitoring.columns import Column, Days, count_numbers, count_text, in_order_of_days, is_stuck
+from ratchet.monitoring.alarms import warn_alpha
+from ratchet.monitoring.columns import Column, Days, count_numbers, count_text, in_order_of_days, is_constant, is_stuck
 from ratchet.monitoring.figures import Bar, Figure, figures_of
 from ratchet.monitoring.values import Area, Finding, Harm, State
 
 if TYPE_CHECKING:
     from ratchet.specs import ModelSpec
 
-ALPHA, CHECKS_A_QUARTER = 0.005, 91
+ALPHA = 0.005
 LEAST_DAYS = 5  # of the reference: fewer don't tell how days differ
-WILDLY = 10  # so many times as wide or as narrow is no movement of the world
+WILDLY = 10  # so many times as wide or as narrow is no movement of the world, where the mix is the same
+SAME_MIX = 0.2  # how far the share of the most frequent value may move, where only the scale has
 CARRY, LEAST_TOP = 0.8, 3  # of all importance; features
 
 
@@ -64,9 +66,10 @@ def find_movements(
     that is gone, empty, stuck or wildly scaled is broken data, and so is the window.
     """
     before, now = in_order_of_days(reference), in_order_of_days(current)
-    if why := _too_little(spec, before, now):
-        return Movements("not enough data", why)
     names = [*spec.features, *spec.score_columns]
+    if why := _too_little(spec, before, now):
+        told = (_without_figures(spec, _Looked(name, "not enough data", why), False) for name in names)
+        return Movements("not enough data", why, tuple(told))
     looked = [_look(spec, name, before, now) for name in names]
     top = top_features(importance or {}) + spec.score_columns
     found = []
@@ -76,8 +79,8 @@ def find_movements(
 
 
 def alpha_of(spec: ModelSpec) -> float:
-    """ALPHA, or less where the spec allows fewer warnings than that makes of a check a day."""
-    return min(ALPHA, spec.watch.false_alarms.warnings / CHECKS_A_QUARTER)
+    """ALPHA, or less where movement's share of the spec's budget of warnings is less."""
+    return min(ALPHA, warn_alpha(spec))
 
 
 def top_features(importance: Mapping[str, float]) -> list[str]:
@@ -108,6 +111,9 @@ def _look(spec: ModelSpec, name: str, before: Days, now: Days) -> _Looked:
     count = count_text if name in spec.categorical_features else count_numbers
     column = count(name, before, now)
     was, known = column.known
+    if is_constant(column):
+        same = "are the same" if known else "are missing or unusable"
+        return _Looked(name, "usual", f"all {len(now.frame):,} values {same}, as in the reference", column)
     if was and not known:
         return _Looked(name, "broken data", f"not one value that can be used in {len(now.frame):,} rows")
     if known >= spec.watch.min_rows and is_stuck(column):
@@ -127,14 +133,22 @@ def _holm(ps: Sequence[float], alpha: float) -> list[float]:
     return levels.tolist()
 
 
+def _area(spec: ModelSpec, name: str) -> Area:
+    return "predictions" if name in spec.score_columns else "inputs"
+
+
+def _without_figures(spec: ModelSpec, looked: _Looked, matters: bool) -> Finding:
+    harm = _harm(looked.state, matters)
+    return Finding(_area(spec, looked.name), looked.name, looked.state, harm, f"{looked.name}: {looked.why}")
+
+
 def _finding(spec: ModelSpec, looked: _Looked, bar: Bar, matters: bool) -> Finding:
-    area: Area = "predictions" if looked.name in spec.score_columns else "inputs"
-    name, state, why = looked.name, looked.state, looked.why
     if not looked.figures:
-        return Finding(area, name, state, _harm(state, matters), f"{name}: {why}")
+        return _without_figures(spec, looked, matters)
+    area, name = _area(spec, looked.name), looked.name
     figure, state, says = bar.decide(looked.figures)
     if state == "moved" and area == "inputs" and _is_scaled(looked.column):  # a score may rightly go to its ends
-        was, became = looked.column.widths
+        (was, _), (became, _) = looked.column.widths
         state, says = "broken data", f"values lie {became / was:.3g} times as wide apart; {says}"
     numbers = bar.numbers(figure, len(looked.figures))
     return Finding(area, name, state, _harm(state, matters), f"{name}: {says}", **numbers)
@@ -147,8 +161,12 @@ def _harm(state: State, matters: bool) -> Harm:
 
 
 def _is_scaled(column: Column) -> bool:
-    was, became = column.widths
-    return was > 0 and not was / WILDLY <= became <= was * WILDLY
+    """Do all widths say so, and is the mix the same? Snow that melts and a promotion that begins are of the world."""
+    if abs(column.tops[1] - column.tops[0]) > SAME_MIX:
+        return False
+    sides = list(zip(*column.widths, strict=True))
+    wider, narrower = (all(0 < WILDLY * one[a] < one[b] for one in sides) for a, b in ((0, 1), (1, 0)))
+    return wider or narrower
 
 
 def _together(findings: tuple[Finding, ...], window: str) -> Movements:

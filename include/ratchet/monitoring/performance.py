@@ -10,6 +10,7 @@ import pandas as pd
 
 from ratchet.digests import digest_of
 from ratchet.errors import EmptyWindowError
+from ratchet.labels import is_label
 from ratchet.monitoring.alarms import OF_ALL_ROWS, page_alpha, shared
 from ratchet.monitoring.change import Change, interval_of, tell
 from ratchet.monitoring.values import Finding
@@ -30,9 +31,10 @@ def measure_metric(spec: ModelSpec, frame: pd.DataFrame | None) -> tuple[Jackkni
     frame: `day`, `label` (see ratchet.labels) and the spec's score columns; any of them may be missing or null.
     """
     metric, least = spec.problem.success.metric, spec.watch.min_rows
-    known = with_outcomes(spec, frame)
+    known, unusable = with_outcomes(spec, frame), _told_unusable(spec, frame)
     if len(known) < least:
-        return None, f"{metric} not measured: {len(known)} rows with an outcome and a score, {least} are needed"
+        seen = f"{len(known)} rows with an outcome and a score{unusable}"
+        return None, f"{metric} not measured: {seen}, {least} are needed"
     try:
         found = measure(metric, known["label"], known[spec.score_columns], known["day"])
     except EmptyWindowError as error:
@@ -40,15 +42,31 @@ def measure_metric(spec: ModelSpec, frame: pd.DataFrame | None) -> tuple[Jackkni
     told = interval_of(found)
     if not isfinite(told.high - told.low):
         return None, f"{metric} not measured: the labels or scores are too large to be squared"
-    return found, f"{metric} {tell(told)}"
+    return found, f"{metric} {tell(told)}{unusable}"
 
 
 def with_outcomes(spec: ModelSpec, frame: pd.DataFrame | None) -> pd.DataFrame:
-    """The rows that have a label and all scores; none where a column is missing."""
+    """The rows that have a label of the spec's task and all scores, finite ones; none where a column is missing."""
+    told = _told_rows(spec, frame)
+    return told[_is_usable(spec, told)]
+
+
+def _told_rows(spec: ModelSpec, frame: pd.DataFrame | None) -> pd.DataFrame:
     wanted = ["day", "label", *spec.score_columns]
     if frame is None or not set(wanted) <= set(frame.columns):
         return pd.DataFrame(columns=wanted)
     return frame[frame[wanted].notna().all(axis="columns")]
+
+
+def _is_usable(spec: ModelSpec, told: pd.DataFrame) -> pd.Series:
+    scores = told[spec.score_columns].astype("float64")
+    return is_label(spec, told["label"]) & (scores.abs() < float("inf")).all(axis="columns")
+
+
+def _told_unusable(spec: ModelSpec, frame: pd.DataFrame | None) -> str:
+    told = _told_rows(spec, frame)
+    dropped = int((~_is_usable(spec, told)).sum())
+    return f" ({dropped} more can't be used: not finite, or no label of the task)" if dropped else ""
 
 
 def metric_change(spec: ModelSpec, before: Jackknifed | None, now: Jackknifed | None) -> Change | None:
@@ -76,17 +94,19 @@ def find_performance(spec: ModelSpec, change: Change | None, told: str) -> Findi
 
 
 def find_slices(spec: ModelSpec, before: pd.DataFrame, now: pd.DataFrame) -> list[Finding]:
-    """The spec's metric on each slice of `evaluate.slices` that has `min_group_rows` rows on both sides, the largest
-    first; those that can't be measured are left out.
+    """The spec's metric on each slice of `evaluate.slices` that has `min_group_rows` rows in `before`: the same ones at
+    each check of a version. Those that have fewer now are "not enough data".
 
-    before, now: as for `measure_metric`, with the columns of the slices; a column that is missing has no slices.
+    before, now: as for `measure_metric`, with the columns of the slices; one that `before` lacks has no slices.
     """
-    found = []
-    for name, was, rows in _slices(spec, with_outcomes(spec, before), with_outcomes(spec, now)):
+    found, fewest = [], max(spec.evaluate.min_group_rows, spec.watch.min_rows)
+    for name, was, rows in _slices(spec, with_outcomes(spec, before), with_outcomes(spec, now), fewest):
         told = measure_metric(spec, rows)
-        change = metric_change(spec, measure_metric(spec, was)[0], told[0])
-        found += [(name, change, told[1])] if change else []
-    least, alpha = spec.promote_if.no_worse.metric, shared((1 - OF_ALL_ROWS) * page_alpha(spec), len(found))
+        change = metric_change(spec, measure_metric(spec, was)[0], told[0]) if len(rows) >= fewest else None
+        too_few = f"{len(rows)} rows with an outcome and a score, {fewest} are needed"
+        found.append((name, change, told[1] if len(rows) >= fewest else too_few))
+    asked = sum(change is not None for _, change, _ in found)
+    least, alpha = spec.promote_if.no_worse.metric, shared((1 - OF_ALL_ROWS) * page_alpha(spec), asked)
     return [_finding(spec, name, change, told, least, alpha) for name, change, told in found]
 
 
@@ -107,23 +127,21 @@ def find_concept(performance: Finding, inputs: list[str], enough: bool) -> Findi
 
 
 def _slices(
-    spec: ModelSpec, before: pd.DataFrame, now: pd.DataFrame
+    spec: ModelSpec, before: pd.DataFrame, now: pd.DataFrame, fewest: int
 ) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    least = max(spec.evaluate.min_group_rows, spec.watch.min_rows)
     for column in spec.evaluate.slices:
-        if column not in before or column not in now:
+        if column not in before:
             continue
-        was, groups = before[column].astype(str), now[column].astype(str)
-        counts = groups.value_counts()
-        for value in sorted(counts.index[counts >= least]):
-            if (was == value).sum() >= least:
-                yield f"{column}={_shown(value)}", before[was == value], now[groups == value]
+        was, groups = before[column].astype(str), now.get(column, pd.Series(index=now.index, dtype=str)).astype(str)
+        counts = was.value_counts()
+        for value in sorted(counts.index[counts >= fewest]):
+            yield f"{column}={_shown(value)}", before[was == value], now[groups == value]
 
 
 def _shown(value: str) -> str:
-    """On one line and cut, so that it can be part of a key."""
-    short = one_line(value)
-    return short if len(short) <= LONGEST else f"{short[:LONGEST]}~{digest_of(value)[:8]}"
+    """On one line and cut, so that it can be part of a key; with a digest where that makes it another text."""
+    short = one_line(value)[:LONGEST]
+    return short if short == value else f"{short}~{digest_of(value)[:8]}"
 
 
 def _finding(spec: ModelSpec, name: str, change: Change | None, told: str, least: float, alpha: float) -> Finding:

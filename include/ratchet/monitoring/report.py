@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # read when Evidently is imported: no telemetry
 
-import numpy as np
 import pandas as pd
 from evidently import DataDefinition, Dataset, Report
 from evidently.presets import ValueStats
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from ratchet.monitoring.values import Finding
     from ratchet.specs import ModelSpec
 
+LARGEST = 1e100  # Evidently squares what it draws
 LONGEST, MOST_CATEGORIES = 60, 20  # characters of a category; the reference's most frequent ones
 REST = "(other)"
 HOW = (
@@ -122,12 +122,12 @@ def _values(spec: ModelSpec, name: str, was: pd.DataFrame, now: pd.DataFrame) ->
 
 
 def _clean(spec: ModelSpec, name: str, frame: pd.DataFrame) -> pd.Series:
-    """Finite numbers or text, else null."""
+    """Numbers up to LARGEST or text, else null."""
     values = frame[name].reset_index(drop=True)
     if name in spec.categorical_features:
         return values.astype(object).where(values.notna(), None)
     numbers = pd.to_numeric(values, errors="coerce").astype("float64")
-    return numbers.where(np.isfinite(numbers))
+    return numbers.where(numbers.abs() <= LARGEST)
 
 
 def _shown(spec: ModelSpec, name: str, was: pd.DataFrame, frame: pd.DataFrame) -> pd.Series:

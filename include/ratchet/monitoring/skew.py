@@ -48,10 +48,10 @@ def find_skew(
 
 def differing(one: pd.Series, other: pd.Series) -> np.ndarray:
     """Of each pair of values whether they differ; two nulls don't."""
-    a, b = one.to_numpy(), other.to_numpy()
     if pd.api.types.is_numeric_dtype(one) and pd.api.types.is_numeric_dtype(other):
-        return ~np.isclose(a.astype("float64"), b.astype("float64"), **ALIKE)
-    return ~(pd.isna(a) & pd.isna(b) | (a == b))
+        return ~np.isclose(*(side.to_numpy("float64", na_value=np.nan) for side in (one, other)), **ALIKE)
+    a, b = (side.astype("object").where(side.notna(), None).to_numpy() for side in (one, other))
+    return a != b  # None is None
 
 
 def _features(differs: pd.DataFrame, moved: np.ndarray, days: str) -> list[Finding]:

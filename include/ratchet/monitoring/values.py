@@ -32,7 +32,9 @@ class Finding:
 
     `name`: what of its area, such as a column, "origin=LGA" or "all". `value` with its interval `low` to `high`, and
     the `reference` that it is held against, in `unit`; None where there is none. `threshold`: beyond it the value is
-    "moved". `harm`: what a move costs, which decides how loud an alarm may be (see LEVEL_OF). `says`: a sentence.
+    "moved"; of the band, labels (upwards) and business value only if it is sure to differ as well, and of calibration
+    it is not a value but by how much it must differ from the reference. `harm`: what a move costs, which decides how
+    loud an alarm may be (see LEVEL_OF). `says`: a sentence.
     """
 
     area: Area

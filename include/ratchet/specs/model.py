@@ -11,6 +11,7 @@ from ratchet.specs.judging import METRICS_OF_TASK, UNITS, Approval, Evaluate, Pr
 from ratchet.specs.watching import FieldTest, RetrainWhen, Watch
 
 START_OF_DAY = "start_of_day"
+RESERVED_FEATURES, RESERVED_CLASSES = {"features", "scores", "late data"}, {"all", "arrival"}  # see monitoring.values
 
 
 class Input(Strict):
@@ -149,6 +150,12 @@ class ModelSpec(Strict):
             raise ValueError(f"task {self.task}, classes {self.classes}: three or more for multiclass, else none")
         if self.evaluate.costs and self.task != "binary":
             raise ValueError(f"costs are those of a yes or a no: a {self.task} model has none")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_has_a_name_of_monitoring(self) -> ModelSpec:
+        if taken := sorted({*self.features} & RESERVED_FEATURES | {*self.classes} & RESERVED_CLASSES):
+            raise ValueError(f"{taken}: what is found of a whole model is kept under these names: take others")
         return self
 
     @model_validator(mode="after")

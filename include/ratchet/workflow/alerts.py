@@ -8,13 +8,14 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from ratchet.alert_text import Route, alert_line, alert_text, routes_of
+from ratchet.alert_text import QUIET, Route, alert_line, alert_text, routes_of, summary
 from ratchet.deployment import Deployment
 from ratchet.ledger import Alert, Ledger
 from ratchet.monitoring.values import LEVELS
 from ratchet.workflow.loop_alerts import LOOP
 
 STOPS_AFTER = 2  # failures of a channel in one sweep: who waits behind a server that is down holds up the others
+MOST_TOLD = 10  # alerts that a channel is told one by one in a sweep
 LONGEST_WAIT = timedelta(hours=1)
 LOG_LEVELS = dict(zip(LEVELS, (logging.INFO, logging.WARNING, logging.ERROR), strict=True))
 log = logging.getLogger(__name__)
@@ -47,19 +48,30 @@ def send_news(deployment: Deployment, senders: Mapping[str, Sender], now: dateti
 def _send_through(ledger: Ledger, route: Route, routes: list[Route], send: Sender) -> tuple[list[str], str | None]:
     """The ids of the alerts sent, and what the last failure was."""
     sent, errors = [], []
-    for alert in ledger.unsent_alerts():
-        if not route.wants(alert) or len(errors) == STOPS_AFTER:
-            continue
+    for message, alerts in _messages(route, [alert for alert in ledger.unsent_alerts() if route.wants(alert)]):
+        if len(errors) == STOPS_AFTER:
+            break
         try:
-            send(alert)
+            send(message)
         except Exception as error:  # of whatever library the channel is made with
             errors.append(_reason(error))
-            log.error("alert %s does not go through %s: %s", alert.id, route.channel, errors[-1])
+            log.error("alert %s does not go through %s: %s", message.id, route.channel, errors[-1])
             continue
-        owed = [other for other in routes if other.wants(alert)]
-        ledger.mark_alert_sent(alert.id, alert.news, route.channel, last=owed == [route])
-        sent.append(alert.id)
+        for alert in alerts:
+            owed = [other for other in routes if other.wants(alert)]
+            ledger.mark_alert_sent(alert.id, alert.news, route.channel, last=owed == [route])
+            sent.append(alert.id)
     return sent, errors[-1] if errors else None
+
+
+def _messages(route: Route, news: list[Alert]) -> list[tuple[Alert, list[Alert]]]:
+    """What to send, and the alerts that each tells of. Who is disturbed gets MOST_TOLD one by one in a sweep, the
+    loudest and the oldest first, and the others as one: that a backfill fails is not hundreds of mails."""
+    if route.channel in QUIET or len(news) <= MOST_TOLD:
+        return [(alert, [alert]) for alert in news]
+    news = sorted(news, key=lambda alert: (alert.settled_at is not None, -LEVELS.index(alert.level)))
+    first, others = news[:MOST_TOLD], news[MOST_TOLD:]
+    return [*((alert, [alert]) for alert in first), (summary(others), others)]
 
 
 def _note_health(ledger: Ledger, route: Route, sent: list[str], error: str | None, now: datetime) -> None:
@@ -98,19 +110,30 @@ def _to_log(deployment: Deployment) -> Sender:
 
 
 def _to_file(deployment: Deployment, now: datetime) -> Sender:
-    """One line of JSON for each alert in alerts/alerts.jsonl of `var`, whole or not at all."""
+    """One line of JSON for each alert in alerts/alerts.jsonl of `var`. What was cut short is sent again, on a line of
+    its own."""
     path = deployment.settings.var / "alerts" / "alerts.jsonl"
 
     def send(alert: Alert) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         line = alert_line(alert, deployment.settings.runbooks, now) + "\n"
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(file, line.encode())
+            _write_whole(file, line.encode())
         finally:
             os.close(file)
 
     return send
+
+
+def _write_whole(file: int, line: bytes) -> None:
+    """Append the line, after the end of one that was cut short before it. Raises OSError when it does not go in whole:
+    of a disk that fills up, the first write says how far it came, and the next what is wrong."""
+    size = os.fstat(file).st_size
+    if size and os.pread(file, 1, size - 1) != b"\n":
+        line = b"\n" + line
+    while line:
+        line = line[os.write(file, line) :]
 
 
 class NoSuchChannelError(LookupError):

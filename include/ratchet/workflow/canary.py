@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from ratchet.days import shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
-from ratchet.errors import ParameterError, RatchetError
+from ratchet.errors import ApprovalError, ParameterError, RatchetError
 from ratchet.ledger import Champion, Routing
 from ratchet.ledger.routings import MAY_SERVE
+from ratchet.plain_text import one_line
 from ratchet.specs import ModelSpec
 from ratchet.workflow.scoring import inputs_digests
 from ratchet.workflow.versions import load_checked, load_version
@@ -30,11 +31,20 @@ log = logging.getLogger(__name__)
 
 
 def start_canary(
-    deployment: Deployment, model: str, version: int | None, *, share: float, actor: str, reason: str, run_id: str
+    deployment: Deployment,
+    model: str,
+    version: int | None,
+    *,
+    share: float,
+    actor: str,
+    reason: str,
+    run_id: str,
+    try_number: int = 1,
 ) -> dict:
     """Let `version` serve a share of the rows, from the first day that is not scored yet, for `field_test.canary_days`
     event days; once per `run_id`. What it takes: see Ledger.start_canary; and that the version still says what it said
-    at its training. Moves no champion. Raises as these do, and ParameterError where the spec allows none.
+    at its training. Moves no champion. Raises as these do, ParameterError where the spec allows none, and ApprovalError
+    on a later try that has started none before: whoever clears a run is not who started it.
 
     Returns {canary, version, share, first_day, last_day, ended}.
     """
@@ -45,6 +55,12 @@ def start_canary(
             f"no canary of {model} was started",
             seen="field_test.canary_share is not set" if version else "no version",
             hint="say canary_share in the model's spec" if version else "name the version",
+        )
+    if try_number > 1 and run_id not in {one.run_id for one in ledger.routings(model)}:
+        raise ApprovalError(
+            "a canary is asked for once",
+            seen=f"try {try_number}",
+            hint="have an approver start a fresh run instead of clearing this one",
         )
     load_checked(deployment, ledger.challenger(model, version))
     started = ledger.start_canary(
@@ -76,15 +92,28 @@ def stop_canary(deployment: Deployment, model: str, *, actor: str, reason: str) 
 
 
 def standing_canary(deployment: Deployment, model: str) -> Routing | None:
-    """The canary that stands now. One whose version was refused, rejected or superseded since is ended."""
+    """The canary that stands now: none whose version was refused, rejected or superseded since."""
+    standing = deployment.ledger.open_canary(model)
+    return standing if standing and _status(deployment, standing) in MAY_SERVE else None
+
+
+def end_if_over(deployment: Deployment, model: str, day: str = "") -> None:
+    """End the canary that is open if its version may no longer serve, or if `day`, which is scored now, is after its
+    last."""
     standing = deployment.ledger.open_canary(model)
     if standing is None:
-        return None
-    status = deployment.ledger.challenger(model, standing.version).status
-    if status in MAY_SERVE:
-        return standing
-    deployment.ledger.end_canary(model, standing.id, "stopped", f"version {standing.version} is {status}", "ratchet")
-    return None
+        return
+    if (status := _status(deployment, standing)) not in MAY_SERVE:
+        how, why = "stopped", f"version {standing.version} is {status}"
+    elif day > standing.last_day:
+        how, why = "days over", f"{day} has come"
+    else:
+        return
+    deployment.ledger.end_canary(model, standing.id, how, why, "ratchet")
+
+
+def _status(deployment: Deployment, routing: Routing) -> str:
+    return deployment.ledger.challenger(routing.model, routing.version).status
 
 
 class Canary:
@@ -96,8 +125,8 @@ class Canary:
         self._estimators: dict[int, object] = {}
 
     def routing_on(self, day: str) -> str:
-        """The id of the routing that a day would be scored under now; "" for none."""
-        found = self._standing(day)
+        """The id of the routing that a day would be scored under now; "" for none. Changes nothing."""
+        found = self._serving(day)
         return found.id if found else ""
 
     def score(self, estimator, inputs: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
@@ -106,7 +135,9 @@ class Canary:
         itself, where the canary can't be fetched or the machine is at fault, and where what it says can't be right:
         that ends the canary."""
         scores = self.probation.score(estimator, inputs, spec)
-        routing = self._standing(str(inputs["day"].iloc[0]))
+        day = str(inputs["day"].iloc[0])
+        end_if_over(self.deployment, self.spec.name, day)
+        routing = self._serving(day)
         if routing is None or self.probation.on:
             return scores
         mine = self._rows(inputs, routing)
@@ -120,14 +151,11 @@ class Canary:
             return scores
         return self._together(scores, theirs, mine, routing)
 
-    def _standing(self, day: str) -> Routing | None:
+    def _serving(self, day: str) -> Routing | None:
         routing = standing_canary(self.deployment, self.spec.name)
-        if routing is None or routing.champion_epoch != self.champion.epoch or day < routing.first_day:
+        if routing is None or routing.champion_epoch != self.champion.epoch:
             return None
-        if day <= routing.last_day:
-            return routing
-        self.deployment.ledger.end_canary(self.spec.name, routing.id, "days over", f"{day} has come", "ratchet")
-        return None
+        return routing if routing.first_day <= day <= routing.last_day else None
 
     def _rows(self, inputs: pd.DataFrame, routing: Routing):
         from ratchet.field_test.routing import in_share
@@ -149,7 +177,8 @@ class Canary:
         except Exception as error:  # whatever a version raises that can't be loaded, or can't score
             if isinstance(error, RatchetError) and error.retryable:
                 raise
-            return None, (error.what if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}")[:500]
+            why = error.what if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}"
+            return None, one_line(why)[:500]
         return scores, "; ".join(wrong_scores(self.spec, scores, challenger.manifest.get("proof", {}))) or None
 
     def _together(self, scores: pd.DataFrame, theirs: pd.DataFrame, mine, routing: Routing) -> pd.DataFrame:
@@ -162,32 +191,37 @@ class Canary:
 
 
 def roll_back(deployment: Deployment, routing: Routing, why: str, level: str) -> None:
-    """End a canary for what it did, and raise the alert: the alert first, so that a crash between the two loses none.
-    Run again it changes nothing."""
+    """Raise the alert for what a canary did, and end it unless its days are over: the alert first, so that a crash
+    between the two loses none. Run again it changes nothing."""
     model, version = routing.model, routing.version
-    log.error("the canary of version %s of %s is over: %s", version, model, why)
+    how = f"has served until {routing.last_day}" if routing.ended_how else "rolled back"
+    log.error("the canary of version %s of %s %s: %s", version, model, how, why)
     facts = {"version": version, "canary": routing.id, "share": routing.share, "why": why}
-    what = f"canary of version {version} of {model} rolled back: {why}"
+    what = f"canary of version {version} of {model} {how}: {why}"
     deployment.ledger.raise_alert(model, f"canary/v{version}", level, what, facts, RUNBOOK)
     deployment.ledger.end_canary(model, routing.id, "rolled back", why, "ratchet")
 
 
 def check_canary(deployment: Deployment, model: str) -> dict:
-    """End the canary that stands if it does gross harm on the days whose outcomes have come (see
-    ratchet.field_test.safety). Once per what there is to look at. Returns {canary, days, harm}."""
+    """Look for gross harm on the days of the newest canary whose outcomes have come (see ratchet.field_test.safety):
+    one that stands is ended, of one whose days are over the alert tells. Once per what there is to look at. Returns
+    {canary, days, harm}."""
     spec = deployment.model(model)
-    routing = standing_canary(deployment, model)
-    basis = canary_basis(deployment, spec, routing) if routing else {}
-    if not basis:
+    end_if_over(deployment, model)
+    routing = _to_check(deployment, model)
+    if routing is None or canary_due(deployment, spec) is None:
         return {"canary": routing and routing.id, "days": 0, "harm": None}
+    basis = canary_basis(deployment, spec, routing)
     from ratchet.field_test.losses import daily_losses
-    from ratchet.field_test.safety import gross_harm
+    from ratchet.field_test.safety import greatest_loss, gross_harm
 
     daily = daily_losses(spec, _served_rows(deployment, spec, routing, basis))
-    harm = gross_harm(daily)
+    proof = deployment.ledger.challenger(model, routing.champion_version).manifest.get("proof", {})
+    most = greatest_loss(spec, proof)
+    harm = gross_harm(daily, most) if most else None
     if harm:
         roll_back(deployment, routing, harm, "page")
-    told = {"digest": digest_of(basis), "days": len(daily), "harm": harm}
+    told = {"digest": digest_of(basis), "days": len(daily), "last": max(basis), "harm": harm}
     deployment.ledger.note("canary_checked", f"models/{model}/routings/{routing.id}", told, "ratchet")
     return {"canary": routing.id, "days": len(daily), "harm": harm}
 
@@ -206,15 +240,24 @@ def canary_basis(deployment: Deployment, spec: ModelSpec, routing: Routing) -> d
 
 
 def canary_due(deployment: Deployment, spec: ModelSpec) -> str | None:
-    """A name for what there is to look at of the canary that stands; None for nothing new."""
-    routing = deployment.ledger.open_canary(spec.name)
-    basis = canary_basis(deployment, spec, routing) if routing else {}
-    if not basis:
+    """A name for what there is to look at of the newest canary, until its last day was looked at; None for nothing
+    new."""
+    routing = _to_check(deployment, spec.name)
+    if routing is None:
         return None
     told = deployment.ledger.events(f"models/{spec.name}/routings/{routing.id}")
-    looked = [one.payload["digest"] for one in told if one.kind == "canary_checked"]
+    looked = [one.payload for one in told if one.kind == "canary_checked"][-1:]
+    if routing.ended_how and looked and looked[0].get("last") == routing.last_day:
+        return None
+    basis = canary_basis(deployment, spec, routing)
     digest = digest_of(basis)
-    return None if digest in looked[-1:] else f"{routing.id}__{digest[:12]}"
+    return f"{routing.id}__{digest[:12]}" if basis and digest not in [one["digest"] for one in looked] else None
+
+
+def _to_check(deployment: Deployment, model: str) -> Routing | None:
+    """The newest routing, while it is open or once its days are over: outcomes come later than the days."""
+    newest = deployment.ledger.routings(model)[-1:]
+    return newest[0] if newest and newest[0].ended_how in (None, "days over") else None
 
 
 def _served_rows(deployment: Deployment, spec: ModelSpec, routing: Routing, days: dict[str, str]) -> pd.DataFrame:

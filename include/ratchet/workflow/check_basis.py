@@ -17,6 +17,7 @@ from ratchet.published import as_known
 from ratchet.specs import ModelSpec
 from ratchet.windows import known_before
 
+MOST_DAYS = 365  # of a dataset's history before the window: season once seen is usual
 _CHARS = 16  # of a day's digest: they are compared with one another only
 _REACH = 2  # windows are looked for among so many times their days: some days bring no rows, or no outcomes
 
@@ -26,13 +27,15 @@ class Basis:
     """The days of a check. `scored`: by day, how each was scored. `newest`: those for inputs and predictions;
     `outcomes`: those for labels and performance; `waiting`: newer than these, and their outcomes are due. `days`: of
     each scored day from the first to the last of them, a digest of the inputs that it was scored from and of its
-    outcomes as known as of the check's day."""
+    outcomes as known as of the check's day. `data`: a digest of all that was known then of the model's datasets, as far
+    back as their quality is looked at."""
 
     scored: dict[str, Scored]
     newest: list[str]
     outcomes: list[str]
     waiting: list[str]
     days: dict[str, str]
+    data: str
 
 
 def read_basis(deployment: Deployment, spec: ModelSpec, version: int, as_of: str) -> Basis:
@@ -45,7 +48,8 @@ def read_basis(deployment: Deployment, spec: ModelSpec, version: int, as_of: str
     newest, told = [*scored][-watch.window_days :], [day for day in scored if day in outcomes][-watch.outcome_days :]
     waiting = [day for day in scored if max(told, default="") < day <= due_to]
     looked = [day for day in scored if day >= min([*newest, *told, *waiting])]
-    return Basis(scored, newest, told, waiting, {day: _digest(scored[day], outcomes.get(day)) for day in looked})
+    days = {day: _digest(scored[day], outcomes.get(day)) for day in looked}
+    return Basis(scored, newest, told, waiting, days, _data_known(deployment, spec, as_of, min(looked, default=as_of)))
 
 
 def _days_as_of(
@@ -69,6 +73,12 @@ def _known(deployment: Deployment, dataset: str, as_of: str, first: str) -> dict
     return {day: as_known(all_of, before) for day, all_of in revisions.items()}
 
 
+def _data_known(deployment: Deployment, spec: ModelSpec, as_of: str, first: str) -> str:
+    names, since = sorted({*spec.inputs, spec.outcome_dataset}), shift_day(first, -MOST_DAYS)
+    known = {name: _known(deployment, name, as_of, since) for name in names}
+    return digest_of({name: {day: one.digest for day, one in of.items() if one} for name, of in known.items()})
+
+
 def _not_yet_known(deployment: Deployment, spec: ModelSpec, as_of: str, first: str) -> set[str]:
     """Days that were scored with an input that was still to come: as of the day they would lack it."""
     daily = [name for name, one in spec.inputs.items() if not one.latest]
@@ -78,7 +88,7 @@ def _not_yet_known(deployment: Deployment, spec: ModelSpec, as_of: str, first: s
 def check_key(spec: ModelSpec, version: int, as_of: str, basis: Basis, replaces: str | None) -> str:
     """The identity of a check: what it is made from, what it looks for, and the check that it takes the place of."""
     looks_for = [spec.watch.model_dump(), spec.retrain_when.model_dump(), spec.problem.success.metric]
-    return digest_of([spec.name, version, as_of, basis.days, looks_for, replaces])
+    return digest_of([spec.name, version, as_of, basis.days, basis.data, looks_for, replaces])
 
 
 def stands(spec: ModelSpec, check: Check, basis: Basis) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ratchet.deployment import Deployment
@@ -12,7 +13,7 @@ from ratchet.workflow.versions import load_version
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ratchet.ledger import Challenger
+    from ratchet.ledger import Challenger, Scored
 
 
 def read_frames(deployment: Deployment, spec: ModelSpec, version: int, basis: Basis, as_of: str) -> tuple:
@@ -21,14 +22,15 @@ def read_frames(deployment: Deployment, spec: ModelSpec, version: int, basis: Ba
 
     published = (spec, deployment.datasets.good, deployment.published)
     keys = deployment.dataset(spec.scored_dataset).key
-    predictions = _predictions(deployment, spec, version, basis)[[*keys, *spec.score_columns]]
+    of_record = {day: basis.scored[day] for day in basis.days}
+    predictions = predictions_of_record(deployment, spec, version, of_record)[[*keys, *spec.score_columns]]
 
     def scored(rows: pd.DataFrame, days: list[str]) -> pd.DataFrame:
         return rows[rows["day"].isin(days)].merge(predictions, on=keys, how="inner", validate="one_to_one")
 
     current = scored(build_inputs(*published, basis.newest[0], basis.newest[-1], as_of), basis.newest)
     told = basis.outcomes or basis.newest
-    outcomes = scored(labelled_rows(*published, told[0], told[-1], as_of), basis.outcomes)
+    outcomes = scored(labelled_rows(*published, told[0], told[-1], as_of, strict=False), basis.outcomes)
     return _reference(deployment, spec, version), current, outcomes
 
 
@@ -40,17 +42,24 @@ def _reference(deployment: Deployment, spec: ModelSpec, version: int) -> pd.Data
 
     challenger = deployment.ledger.challenger(spec.name, version)
     frame = load_snapshot(deployment.lake.storage, spec.name, challenger.snapshot).frame
-    rows, made = frame[frame["window"] != "train"], challenger.manifest.get("spec", {})
+    rows, own = frame[frame["window"] != "train"], with_own_features(deployment, spec, version)
+    return frame.join(score_frame(load_version(deployment, spec.name, version), rows, own))
+
+
+def with_own_features(deployment: Deployment, spec: ModelSpec, version: int) -> ModelSpec:
+    """The spec, with the features that the version was trained on."""
+    made = deployment.ledger.challenger(spec.name, version).manifest.get("spec", {})
     features = {name: made[name] for name in ("numeric_features", "categorical_features") if name in made}
-    scores = score_frame(load_version(deployment, spec.name, version), rows, spec.model_copy(update=features))
-    return frame.join(scores)
+    return spec.model_copy(update=features)
 
 
-def _predictions(deployment: Deployment, spec: ModelSpec, version: int, basis: Basis) -> pd.DataFrame:
-    """Those on record: by this version, from the inputs that the ledger names. Of a class that the spec did not have
-    when they were made the score is 0, as the model would say it now."""
-    rows = deployment.lake.read(f"predictions/{spec.name}", days=[*basis.days])
-    of_record = rows["day"].map({day: one.inputs_digest for day, one in basis.scored.items()})
+def predictions_of_record(
+    deployment: Deployment, spec: ModelSpec, version: int, scored: Mapping[str, Scored]
+) -> pd.DataFrame:
+    """Those of the days in `scored`: by this version, from the inputs that the ledger names. Of a class that the spec
+    did not have when they were made the score is 0, as the model would say it now."""
+    rows = deployment.lake.read(f"predictions/{spec.name}", days=[*scored])
+    of_record = rows["day"].map({day: one.inputs_digest for day, one in scored.items()})
     mine = rows[(rows["model_version"] == version) & (rows["inputs_digest"] == of_record)]
     scores = mine.reindex(columns=spec.score_columns)
     scored = scores.notna().any(axis="columns")

@@ -12,10 +12,11 @@ from ratchet.days import shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
 from ratchet.errors import EmptyWindowError, ParameterError, RegistryError
+from ratchet.ledger import Alert
 from ratchet.specs import ModelSpec
 from ratchet.workflow.canary import canary_due
 from ratchet.workflow.check_basis import check_to_redo
-from ratchet.workflow.loop_alerts import note_mlflow, raise_given_up
+from ratchet.workflow.loop_alerts import GIVEN_UP, note_mlflow, raise_given_up
 from ratchet.workflow.promotion import reconcile_alias
 from ratchet.workflow.requests import ask_retrain_for_growth, tell_of_stop
 from ratchet.workflow.scoring import due_days, inputs_digests
@@ -24,6 +25,7 @@ from ratchet.workflow.weighing import shadow_due
 
 ATTEMPTS = 3
 JUDGE_AGAIN_AFTER_DAYS = 7
+REKEYED = ("score", "check_drift", "shadow")  # their keys hold a digest of what is due: new data change them
 log = logging.getLogger(__name__)
 
 RunState = Literal["none", "active", "success", "failed"]
@@ -139,6 +141,34 @@ def give_up(deployment: Deployment, item: Due) -> None:
     raise_given_up(deployment, item.model, item.dag_id, item.key, ATTEMPTS)
     if batch := item.conf.get("batch"):
         deployment.ledger.finish_batch(batch, "failed")
+
+
+def is_due(due: Collection[Due], dag_id: str, key: str) -> bool:
+    """Whether that work is among what is due; under whatever key where another says only that new data came (REKEYED):
+    one run of such a DAG does all that is due."""
+    anyhow = dag_id.endswith(tuple(f".{kind}" for kind in REKEYED))
+    return any(item.dag_id == dag_id and (anyhow or item.key == key) for item in due)
+
+
+def settle_given_up(deployment: Deployment, list_due: Callable[[], list[Due]], unreached: Collection[str]) -> None:
+    """Settle the alerts of work that was given up and is due no more; of `unreached` models nobody knows. A training
+    counts as given up until a later one is done: its batch is closed, so it is never due."""
+    given_up = [one for one in deployment.ledger.open_alerts() if one.key.startswith(GIVEN_UP)]
+    due = list_due() if given_up else []
+    for alert in given_up:
+        key, dag_id = alert.key.removeprefix(GIVEN_UP), alert.facts["dag"]
+        if alert.model in unreached:
+            continue
+        if dag_id.endswith(".train_evaluate"):
+            if _trained_since(deployment, alert):
+                deployment.ledger.settle_alert(alert.model, alert.key, "a later training is done")
+        elif not is_due(due, dag_id, key):
+            deployment.ledger.settle_alert(alert.model, alert.key, "it is done, or no longer due")
+
+
+def _trained_since(deployment: Deployment, alert: Alert) -> bool:
+    done = [batch for batch in deployment.ledger.batches(alert.model) if batch.status == "done"]
+    return any(batch.finished_at >= alert.raised_at for batch in done)
 
 
 def keep_house(deployment: Deployment) -> set[str]:

@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 from urllib.parse import quote
 
 from ratchet.deployment import Deployment
 from ratchet.ledger import Alert
-from ratchet.workflow.dispatch import ATTEMPTS, list_due
+from ratchet.workflow.dispatch import ATTEMPTS, Due, is_due, list_due
 from ratchet.workflow.loop_alerts import LOOP, is_promised
 
 DATASET_DAGS = ("ingest_validate", "readmit")
@@ -73,13 +74,23 @@ class FailedRun:
         return [f"{told[1]}__{n}" for n in range(int(told[2]) + 1, ATTEMPTS + 1)] if told else []
 
     @property
+    def by_itself(self) -> str | None:
+        """How its id begins, for a run that nobody looks at; None for others."""
+        return next((how for how in BY_ITSELF if self.run_id.startswith(how)), None)
+
+    def is_done_by(self, run_id: str) -> bool:
+        """Whether that run does the same work after it: a next attempt, or a later one by the same schedule."""
+        scheduled = self.by_itself is not None and run_id.startswith(self.by_itself) and run_id > self.run_id
+        return scheduled or run_id in self.attempts_after()
+
+    @property
     def level(self) -> str:
         """Page when production rests on it, nobody stands by, and nothing starts it again. What dispatch starts it
         starts afresh, or gives up: that is an alert of its own."""
         promised = is_promised(self.dag_id)
         if self.attempt:
-            return "warn" if promised else "note"
-        return "page" if promised and self.run_id.startswith(BY_ITSELF) else "warn"
+            return "warn" if promised and not self.attempts_after() else "note"
+        return "page" if promised and self.by_itself else "warn"
 
     @property
     def done(self) -> str:
@@ -88,7 +99,7 @@ class FailedRun:
             return f"dispatch starts it afresh: attempt {self.attempt} of {ATTEMPTS} failed, {following[0]} follows"
         if self.attempt:
             return f"given up after {ATTEMPTS} attempts"
-        if self.run_id.startswith(BY_ITSELF):
+        if self.by_itself:
             return "the next run by the schedule takes the same work up"
         return "nothing: clear the run, or start a fresh one"
 
@@ -125,12 +136,17 @@ def watch_runs(deployment: Deployment, runs: Runs) -> dict:
         if failed > sum(runs.count(dag_id, ids, "failed") for ids in _chunks(known)):
             raised += _raise_unknown(deployment, runs, dag_id, known)
     unsettled = [alert for alert in deployment.ledger.open_alerts() if alert.key.startswith("run/")]
-    due = {item.key for item in list_due(deployment)} if unsettled else set()
-    for alert in unsettled:
-        if why := _settled_by(runs, FailedRun(*alert.key.split("/", 2)[1:]), due):
-            deployment.ledger.settle_alert(alert.model, alert.key, why)
-            settled.append(alert.key)
+    due = list_due(deployment) if unsettled else []
+    for dag_id, alerts in groupby(sorted(unsettled, key=_dag_of), key=_dag_of):
+        alerts = {FailedRun(dag_id, alert.key.split("/", 2)[2]): alert for alert in alerts}
+        for run, why in _settled_by(runs, dag_id, list(alerts), due):
+            deployment.ledger.settle_alert(alerts[run].model, run.key, why)
+            settled.append(run.key)
     return {"raised": raised, "settled": settled}
+
+
+def _dag_of(alert: Alert) -> str:
+    return alert.key.split("/", 2)[1]
 
 
 def _known(deployment: Deployment, dag_id: str) -> list[str]:
@@ -143,50 +159,70 @@ def _known(deployment: Deployment, dag_id: str) -> list[str]:
 def _raise_unknown(deployment: Deployment, runs: Runs, dag_id: str, known: Sequence[str]) -> list[str]:
     states = runs.states(dag_id)
     raised = []
-    for run_id in _failed_among(runs, dag_id, [run_id for run_id in states if run_id not in set(known)]):
+    for run_id in _those(runs, dag_id, [run_id for run_id in states if run_id not in set(known)], "failed"):
         run = FailedRun(dag_id, run_id)
         tasks = sorted(task for task, state in states[run_id].items() if state == "failed")
         raised.append(raise_failed_run(deployment, run, tasks).key)
     return raised
 
 
-def _failed_among(runs: Runs, dag_id: str, run_ids: Sequence[str]) -> list[str]:
-    """Those of the runs that failed, by counting in halves."""
+def _those(runs: Runs, dag_id: str, run_ids: Sequence[str], state: str | None = None) -> list[str]:
+    """Those of the runs that there are, in that state, by counting in halves."""
     found = []
     for ids in _chunks(run_ids):
-        failed = runs.count(dag_id, ids, "failed")
-        if failed == len(ids):
+        counted = runs.count(dag_id, ids, state)
+        if counted == len(ids):
             found += ids
-        elif failed:
+        elif counted:
             middle = len(ids) // 2
-            found += _failed_among(runs, dag_id, ids[:middle]) + _failed_among(runs, dag_id, ids[middle:])
+            found += _those(runs, dag_id, ids[:middle], state) + _those(runs, dag_id, ids[middle:], state)
     return found
 
 
-def _settled_by(runs: Runs, run: FailedRun, due: Collection[str]) -> str | None:
-    if not runs.count(run.dag_id, [run.run_id]):
-        return GONE
-    if runs.count(run.dag_id, [run.run_id], "success"):
-        return SUCCEEDED
-    later = _later_runs(runs, run)
-    if any(runs.count(run.dag_id, ids, "success") for ids in _chunks(later)) or _no_longer_due(run, due):
-        return LATER
-    return None
+def _settled_by(
+    runs: Runs, dag_id: str, failed: Sequence[FailedRun], due: Collection[Due]
+) -> Iterator[tuple[FailedRun, str]]:
+    """Those of the DAG's failed runs whose alerts are settled, and why."""
+    run_ids = [run.run_id for run in failed]
+    there, succeeded = set(_those(runs, dag_id, run_ids)), set(_those(runs, dag_id, run_ids, "success"))
+    later = _later_successes(runs, dag_id, failed)
+    for run in failed:
+        if run.run_id not in there:
+            yield run, GONE
+        elif run.run_id in succeeded:
+            yield run, SUCCEEDED
+        elif any(run.is_done_by(run_id) for run_id in later) or _no_longer_due(run, due):
+            yield run, LATER
 
 
-def _later_runs(runs: Runs, run: FailedRun) -> list[str]:
-    """The runs that would do the same work: the next attempts, or the next ones by the schedule."""
-    if run.run_id.startswith(BY_ITSELF):
-        how = run.run_id.split("__")[0]
-        return [one for one in runs.states(run.dag_id) if one.startswith(f"{how}__") and one > run.run_id]
-    return run.attempts_after()
+def _later_successes(runs: Runs, dag_id: str, failed: Sequence[FailedRun]) -> set[str]:
+    """The runs that succeeded and may have done the same work: the next attempts, and of each schedule the newest."""
+    attempts = [run_id for run in failed for run_id in run.attempts_after()]
+    found = set(_those(runs, dag_id, attempts, "success"))
+    listed = runs.states(dag_id) if any(run.by_itself for run in failed) else {}
+    for how in {run.by_itself for run in failed} - {None}:
+        oldest = min(run.run_id for run in failed if run.by_itself == how)
+        found |= _newest_success(runs, dag_id, sorted(one for one in listed if one.startswith(how) and one > oldest))
+    return found
 
 
-def _no_longer_due(run: FailedRun, due: Collection[str]) -> bool:
+def _newest_success(runs: Runs, dag_id: str, run_ids: Sequence[str]) -> set[str]:
+    """The last of the runs that has succeeded, if any: of many, the newest are asked for first."""
+    if len(run_ids) > AT_ONCE:
+        return _newest_success(runs, dag_id, run_ids[-AT_ONCE:]) or _newest_success(runs, dag_id, run_ids[:-AT_ONCE])
+    if not run_ids or not runs.count(dag_id, run_ids, "success"):
+        return set()
+    middle = len(run_ids) // 2
+    if middle == 0:
+        return set(run_ids)
+    return _newest_success(runs, dag_id, run_ids[middle:]) or _newest_success(runs, dag_id, run_ids[:middle])
+
+
+def _no_longer_due(run: FailedRun, due: Collection[Due]) -> bool:
     """Whether somebody else did what dispatch had started. A training that was given up is not due either, and not
     done: it waits for a later one."""
     started = run.attempt is not None and not run.dag_id.endswith(".train_evaluate")
-    return started and run.run_id.rpartition("__")[0] not in due
+    return started and not is_due(due, run.dag_id, run.run_id.rpartition("__")[0])
 
 
 def _chunks(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -5,22 +5,25 @@ those of the loop as alerts."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ratchet.days import shift_day
 from ratchet.deployment import Deployment
+from ratchet.errors import RatchetError
 from ratchet.ledger import Partition, Scored
 from ratchet.monitoring.health import Loop, Waiting, look_at_loop
 from ratchet.monitoring.values import Finding
+from ratchet.published import as_known
 from ratchet.specs import ModelSpec
 from ratchet.windows import known_before
+from ratchet.workflow.check_basis import MOST_DAYS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_DAYS = 365  # of a dataset's history before the window: season once seen is usual
 TOLD_ELSEWHERE = (
     "given_up",
     "drops_refused",
@@ -28,31 +31,39 @@ TOLD_ELSEWHERE = (
 )  # dispatch, ingestion and the channels have alerts of their own
 SINCE = timedelta(days=7)  # what failed longer ago is no news
 _RHYTHM = 56  # newest days
+_HOUR = timedelta(hours=1)
+log = logging.getLogger(__name__)
 
 
 def data_findings(
-    deployment: Deployment, spec: ModelSpec, as_of: str, reference: pd.DataFrame, current: pd.DataFrame
+    deployment: Deployment,
+    spec: ModelSpec,
+    reached: str,
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    as_of: str,
 ) -> list[Finding]:
-    """Quality and availability of the model's datasets and features (area "data"). reference, current: as given to
-    `ratchet.monitoring.check.check_drift`; the window is that of `current`. The datasets' figures come from the tables
-    history/<dataset>."""
+    """Quality and availability of the model's datasets and features (area "data"), by what was delivered before the end
+    of the day `as_of`. reference, current: as given to `ratchet.monitoring.check.check_drift`; the window is that of
+    `current`. reached: the day that scoring has reached. The datasets' figures come from the tables history/<dataset>.
+    """
     from ratchet.monitoring import data_quality as quality
     from ratchet.monitoring.alarms import warn_alpha
 
-    days = sorted(current["day"].unique()) if len(current) else [as_of]
+    days = sorted(current["day"].unique()) if len(current) else [reached]
     first, last, found, figures = days[0], days[-1], [], []
     names = sorted({*spec.inputs, spec.outcome_dataset})
     revisions = {name: deployment.ledger.partition_revisions(name) for name in names}
-    delivered = {name: _hours_late(deployment, name, of) for name, of in revisions.items()}
+    delivered = {name: _hours_late(deployment, name, of, as_of) for name, of in revisions.items()}
     for name in names:
-        history = deployment.lake.read(f"history/{name}", shift_day(first, -MOST_DAYS), last)
+        history = _history(deployment, name, shift_day(first, -MOST_DAYS), last, as_of)
         found.append(quality.refused_finding(name, history, first, last))
         if name in spec.inputs and spec.inputs[name].latest:
             continue
         figures += quality.history_figures(name, history, first, last)
         found.append(quality.missing_finding(name, [*delivered[name]], first, last))
         if name in spec.inputs:  # of outcomes that don't come `ratchet.monitoring.labels` tells
-            found.append(quality.stopped_finding(name, delivered[name], as_of))
+            found.append(quality.stopped_finding(name, delivered[name], reached))
     figures += quality.feature_figures(reference, current, spec.numeric_features, spec.features)
     judged = quality.judge_figures(figures, warn_alpha(spec), spec.watch.smallest.share)
     return [*quality.broken_features(reference, current, spec.features, spec.watch.min_rows), *found, *judged]
@@ -70,14 +81,17 @@ def watch_loop(deployment: Deployment, spec: ModelSpec, now: datetime | None = N
     which is when this matters most."""
     now = now or datetime.now(UTC)
     found = loop_findings(deployment, spec, now)
-    _keep(deployment, spec.name, found, now)
     for one in (one for one in found if one.name not in TOLD_ELSEWHERE):
-        if one.harm == "none":
+        if one.state == "usual":
             deployment.ledger.settle_alert(spec.name, one.key, f"usual again: {one.says}")
-        else:
+        elif one.harm != "none":
             facts = {"value": one.value, "threshold": one.threshold, "unit": one.unit, "hurts": "the loop falls behind"}
             told = {name: value for name, value in facts.items() if value not in (None, "")}
             deployment.ledger.raise_alert(spec.name, one.key, one.level, one.says, told, runbook="loop")
+    try:
+        _keep(deployment, spec.name, found, now)
+    except (RatchetError, OSError) as error:  # the check that follows needs the lake too, and fails if it is away
+        log.warning("what was found of the loop is not in the history: %s", type(error).__name__)
     return found
 
 
@@ -96,13 +110,23 @@ def _keep(deployment: Deployment, model: str, found: Sequence[Finding], now: dat
     deployment.lake.publish(table, day, rows, read_at=read_at)
 
 
-def _hours_late(deployment: Deployment, dataset: str, revisions: dict[str, list[Partition]]) -> dict[str, float]:
-    """By day, in order, hours from its end to its first delivery."""
+def _history(deployment: Deployment, dataset: str, first: str, last: str, as_of: str) -> pd.DataFrame:
+    """The figures of its days, without those of drops delivered after the day `as_of`."""
+    history, zone = deployment.lake.read(f"history/{dataset}", first, last), deployment.dataset(dataset).zone
+    if history.empty:
+        return history
+    hours = {day: (known_before(as_of, zone) - known_before(day, zone)) / _HOUR for day in history["day"].unique()}
+    late = history["delivered_after_hours"].astype("float64") >= history["day"].map(hours)
+    return history[~late].reset_index(drop=True)
+
+
+def _hours_late(
+    deployment: Deployment, dataset: str, revisions: dict[str, list[Partition]], as_of: str
+) -> dict[str, float]:
+    """By day, in order, hours from its end to its first delivery; of days delivered before the end of `as_of`."""
     zone = deployment.dataset(dataset).zone
-    return {
-        day: (of[0].delivered_at - known_before(day, zone)) / timedelta(hours=1)
-        for day, of in sorted(revisions.items())
-    }
+    known = {day: of[0] for day, of in sorted(revisions.items()) if as_known(of, known_before(as_of, zone))}
+    return {day: (of.delivered_at - known_before(day, zone)) / _HOUR for day, of in known.items()}
 
 
 def _loop(deployment: Deployment, spec: ModelSpec, now: datetime) -> Loop:
@@ -112,7 +136,7 @@ def _loop(deployment: Deployment, spec: ModelSpec, now: datetime) -> Loop:
         newest=ledger.high_water(spec.scored_dataset),
         scored=max(scored, default=None),
         patience_days=spec.score_when.or_after_days,
-        due=_due(deployment, spec),
+        due=_due(deployment, spec, scored),
         trainings=[Waiting(f"batch {one.id}", one.opened_at) for one in ledger.open_batches() if one.model == model],
         judgements=[
             Waiting(f"version {one.version}", one.registered_at)
@@ -131,9 +155,10 @@ def _loop(deployment: Deployment, spec: ModelSpec, now: datetime) -> Loop:
     )
 
 
-def _due(deployment: Deployment, spec: ModelSpec) -> list[Waiting]:
+def _due(deployment: Deployment, spec: ModelSpec, scored: dict[str, Scored]) -> list[Waiting]:
     """Each day to score, since the newest of what its features are made from was published; one that goes on without
-    its inputs, since the day that ended the patience was."""
+    its inputs, since the day that ended the patience was. Where none was scored yet, since there is a champion at the
+    earliest."""
     from ratchet.workflow.scoring import due_days, inputs_partitions
 
     used = inputs_partitions(deployment, spec, due_days(deployment, spec))
@@ -142,9 +167,11 @@ def _due(deployment: Deployment, spec: ModelSpec) -> list[Waiting]:
     published = {
         name: deployment.ledger.partition_revisions(name) for name in {*spec.inputs, *spec.score_when.complete}
     }
-    waiting = []
+    waiting, first = [], [] if scored else [deployment.ledger.champion_history(spec.name)[0].moved_at]
     for day, inputs in used.items():
-        at = [published[name][one][of[0] - 1].recorded_at for name, days in inputs.items() for one, of in days.items()]
+        at = first + [
+            published[name][one][of[0] - 1].recorded_at for name, days in inputs.items() for one, of in days.items()
+        ]
         if not all(day in published[name] for name in spec.score_when.complete):
             patience = shift_day(day, spec.score_when.or_after_days)
             at += [min(of[0].recorded_at for one, of in published[spec.scored_dataset].items() if one >= patience)]

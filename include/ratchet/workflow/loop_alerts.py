@@ -59,19 +59,6 @@ def raise_given_up(deployment: Deployment, model: str, dag_id: str, key: str, at
     return deployment.ledger.raise_alert(model, f"{GIVEN_UP}{key}", level, what, facts, "a-run-failed")
 
 
-def settle_given_up(deployment: Deployment, still: Collection[str], unreached: Collection[str]) -> None:
-    """Settle the alerts of work that is due no more; `still`: keys of what is, and given up. Of `unreached` models
-    nobody knows. A training counts as given up until a later one is done: its batch is closed, so it is never due."""
-    for alert in deployment.ledger.open_alerts():
-        key = alert.key.removeprefix(GIVEN_UP)
-        if key == alert.key or alert.model in unreached or key in still:
-            continue
-        if not alert.facts["dag"].endswith(".train_evaluate"):
-            deployment.ledger.settle_alert(alert.model, alert.key, "it is done, or no longer due")
-        elif any(batch.finished_at >= alert.raised_at for batch in _done(deployment, alert.model)):
-            deployment.ledger.settle_alert(alert.model, alert.key, "a later training is done")
-
-
 def verify_ledger(deployment: Deployment) -> dict:
     """Walk the ledger (see `Ledger.verify`): a page when it is not as it was sealed. Returns {ok, entries}."""
     key, report = "loop/ledger", deployment.ledger.verify()
@@ -106,10 +93,6 @@ def note_refused(deployment: Deployment, dataset: str) -> Alert | None:
         "hurts": "these days are not published as they were last delivered: nothing is scored or trained on them",
     }
     return ledger.raise_alert(dataset, key, "warn", f"drops of {dataset} were refused", facts, "a-drop-was-refused")
-
-
-def _done(deployment: Deployment, model: str) -> list:
-    return [batch for batch in deployment.ledger.batches(model) if batch.status == "done"]
 
 
 def _open_alert(deployment: Deployment, model: str, key: str) -> Alert | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ratchet.monitoring.check import CheckResult
 
 CHECKED = {*AREAS} - {"loop"}  # the loop is watched by the clock, not by a check: see ratchet.workflow.health
+BLIND = "reference/gone"  # the alert that a champion can't be watched
 HURTS = {
     "measured": "measured: the model is worse on outcomes that have arrived",
     "estimated": "estimated: most likely the model is worse, outcomes will tell",
@@ -56,9 +57,11 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
         return {"status": "no champion", "explanation": f"{model} has no champion yet: nothing to watch"}
     as_of = _checked_as_of(deployment, spec, as_of)
     basis = read_basis(deployment, spec, champion.version, as_of)
+    if newest := ledger.newest_check(model, champion.version):
+        _follow_up(deployment, spec, newest)  # made up for, if it was killed before that
     known = ledger.newest_check(model, champion.version, as_of)
     if known and stands(spec, known, basis):
-        return _follow_up(deployment, spec, known) | {"status": "unchanged"}  # made up for, if lost
+        return _follow_up(deployment, spec, known) | {"status": "unchanged"}
     if not basis.scored:
         told = f"no day to {as_of} was scored by version {champion.version}"
         return {"status": "not enough data", "explanation": told}
@@ -66,7 +69,10 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
         told = (
             f"the rows that version {champion.version} was judged on were erased or are gone: nothing to compare with"
         )
+        facts = {"version": champion.version, "hurts": "the champion is not watched until there is another one"}
+        ledger.raise_alert(model, BLIND, "warn", told, facts, runbook="data")
         return {"status": "not enough data", "explanation": f"{told} until there is another champion"}
+    ledger.settle_alert(model, BLIND, f"version {champion.version} has its reference")
     check = _make_check(deployment, spec, champion.version, as_of, basis, known, read_at)
     return _follow_up(deployment, spec, check)
 
@@ -95,7 +101,7 @@ def _make_check(
         current,
         outcomes,
         extra=[
-            *data_findings(deployment, spec, basis.newest[-1], reference, current),  # the day that scoring has reached
+            *data_findings(deployment, spec, basis.newest[-1], reference, current, as_of),
             *skew_findings(deployment, spec, version, {day: basis.scored[day] for day in basis.newest}, as_of),
         ],
         earlier=[one.result["findings"] for one in _checks_before(deployment, spec, version, as_of)],
@@ -123,9 +129,14 @@ def _kept(found: CheckResult) -> dict:
 
 
 def _follow_up(deployment: Deployment, spec: ModelSpec, check: Check) -> dict:
-    """What follows from a check on record: requests, then alerts, which tell of them. Returns the step's answer."""
-    requests = _ask_retrain(deployment, check)
-    alerts = _tell(deployment, spec, check, requests)
+    """What follows from a check on record: requests, then alerts, which tell of them. Returns the step's answer.
+
+    Only of the newest check: what an older day looked like, asked for once more, is no news. Done twice it changes
+    nothing."""
+    newest = deployment.ledger.newest_check(spec.name, check.version)
+    is_news = newest is not None and newest.key == check.key
+    requests = _ask_retrain(deployment, check) if is_news else []
+    alerts = _tell(deployment, spec, check, requests) if is_news else []
     told = {name: value for name, value in check.result.items() if name not in ("findings", "counts", "days", "asks")}
     status = "checked" if _has_looked(check) else "not enough data"
     return told | {
@@ -144,13 +155,8 @@ def _has_looked(check: Check) -> bool:
 
 
 def _tell(deployment: Deployment, spec: ModelSpec, check: Check, requests: list[dict]) -> list[str]:
-    """Raise an alert for each alarm, and settle those of monitoring that have calmed. Returns the alerts' ids.
-
-    Only by the newest check: what an older day looked like, asked for once more, is no news."""
+    """Raise an alert for each alarm, and settle those of monitoring that have calmed. Returns the alerts' ids."""
     ledger, model = deployment.ledger, spec.name
-    newest = ledger.newest_check(model, check.version)
-    if newest is None or newest.key != check.key:
-        return []
     before = _checks_before(deployment, spec, check.version, check.as_of)
     history = [one.result["findings"] for one in [*before, check]]
     raised = [_raise(deployment, check, alarm, requests) for alarm in check.result["alarms"]]
@@ -163,6 +169,10 @@ def _tell(deployment: Deployment, spec: ModelSpec, check: Check, requests: list[
 
 
 def _raise(deployment: Deployment, check: Check, alarm: dict, requests: list[dict]) -> str:
+    """Once for a check: what a person has settled since stays settled until another check finds it."""
+    known = deployment.ledger.newest_alert(check.model, alarm["key"])
+    if known and known.facts.get("check") == check.key:
+        return known.id
     (of,) = (one for one in check.result["findings"] if f"{one['area']}/{one['name']}" == alarm["key"])
     asked = [f"retrain request {one['request']}: {one['status']}" for one in requests]
     facts = {

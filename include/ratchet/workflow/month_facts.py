@@ -17,6 +17,7 @@ from ratchet.workflow.month_performance import measure_days, scored_rows, value_
 from ratchet.workflow.record import approval_of, promotion_of
 
 TREND_DAYS = 120  # up to the month's end
+OF_OUTCOMES = ("labels", "performance", "concept", "calibration", "estimate", "value")  # areas: windows of outcome_days
 _LONG = 160  # characters of a reason in a table
 
 
@@ -130,10 +131,16 @@ def _moved(deployment: Deployment, spec: ModelSpec, of: _Month, checks: Sequence
     lines = []
     for key, those in seen.items():
         loudest = max((LEVEL_OF[one["harm"]] for one in those), key=LEVELS.index)
-        found = trend(table, key, spec.watch.window_days)
+        found = trend(table, key, apart_of(spec, key))
         told = {"finding": key, "level": loudest, "seen": f"{len(those)} of {len(checks)} checks"}
         lines.append({**told, "says": _short(those[-1]["says"]), "trend": found.told})
     return sorted(lines, key=lambda one: (-LEVELS.index(one["level"]), one["finding"]))
+
+
+def apart_of(spec: ModelSpec, key: str) -> int:
+    """Days between values of a finding that share none."""
+    of_outcomes = key.split("/")[0] in OF_OUTCOMES
+    return max(spec.watch.window_days, spec.watch.outcome_days) if of_outcomes else spec.watch.window_days
 
 
 def _alarms(deployment: Deployment, spec: ModelSpec, of: _Month) -> list[dict]:

@@ -26,6 +26,7 @@ from ratchet.errors import (
 from ratchet.first_scoring import tells, wrong_scores
 from ratchet.ledger import Champion
 from ratchet.ledger.conditions import standing_of
+from ratchet.plain_text import one_line
 from ratchet.score import score_frame
 from ratchet.specs import ModelSpec
 from ratchet.workflow.promotion import reconcile_alias
@@ -182,4 +183,5 @@ def _try(estimator, inputs, spec: ModelSpec, proof: Mapping) -> tuple[pd.DataFra
 
 
 def _why(error: Exception) -> str:
-    return (error.what if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}")[:500]
+    """Fit for the record, whatever a model file raises."""
+    return one_line(error.what if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}")[:500]

@@ -9,26 +9,38 @@ from ratchet.ledger import Approval, Batch, Challenger, Champion, Ledger, Reques
 from ratchet.ledger.challengers import PASSED
 
 
-def tell_request(ledger: Ledger, model: str, id: str | None = None, key: str | None = None) -> dict:
-    """What became of the model's request of that id, or of the one filed under that idempotency key.
+def key_of(model: str, *, key: str | None = None, run: str | None = None) -> str:
+    """What a request is on record under that came with a caller's `key`, or else by a `run` of the retrain DAG: no
+    caller can take a key under which the loop, or a run without one, files its own."""
+    return f"key/{key}" if key else f"{model}.retrain/{run}"
 
-    Returns {told: a sentence, request, batch, run: {dag_id, run_id}, challenger, verdict, approval: each a dict, or
-    None where there is none yet; champion: whether its version is champion now}. Instants are datetimes. Raises
-    UnknownNameError; ParameterError for neither or both of `id` and `key`.
+
+def tell_request(
+    ledger: Ledger, model: str, id: str | None = None, *, key: str | None = None, run: str | None = None
+) -> dict:
+    """What became of the model's request of that id, of the one that came with that key, or of the one filed without a
+    key by that run of the retrain DAG.
+
+    Returns {told: a sentence, request, batch, run: {dag_id, run_id}, challenger, verdict, approval (the newest, be it
+    about broken glass): each a dict, or None where there is none yet; champion: whether its version is champion now}.
+    Instants are datetimes. Raises UnknownNameError; ParameterError unless just one of `id`, `key` and `run` is given.
     """
-    if (id is None) == (key is None):
-        raise ParameterError("a request is known by its id or its key", hint="pass one of them")
-    request = ledger.request(id) if key is None else ledger.request_of_key(model, key)
+    if sum(bool(one) for one in (id, key, run)) != 1:
+        raise ParameterError("a request is known by its id, its key or its run", hint="pass one of them")
+    request = ledger.request(id) if id else ledger.request_of_key(model, key_of(model, key=key, run=run))
     if request.model != model:
         raise UnknownNameError(f"no retrain request {id!r} of {model}", hint="ask under the model's own name")
     batch = ledger.batch(request.batch_id) if request.batch_id else None
     version = batch.challenger_version if batch else None
     challenger = ledger.challenger(model, version) if version else None
     verdict = ledger.verdict(model, version) if version else None
-    approval = ledger.approval(model, version, verdict.digest) if verdict else None
+    of_verdict = ledger.approval(model, version, verdict.digest) if verdict else None
+    approval = ledger.newest_approval(model, version) if version else None
+    glass = approval and ledger.broken_glass(model, version, approval.verdict_digest)
     champion = ledger.champion(model)
+    told = _told(request, batch, challenger, verdict, of_verdict, champion)
     return {
-        "told": _told(request, batch, challenger, verdict, approval, champion),
+        "told": f"{told}; {_of_glass(approval)}" if glass else told,
         "request": asdict(request),
         "batch": batch and asdict(batch),
         "run": {"dag_id": f"{model}.train_evaluate", "run_id": batch.run_id} if batch and batch.run_id else None,
@@ -86,6 +98,12 @@ def _of_version(
         return f"{version} passed the gate; an approver will be asked" if passed else f"{version} is about to be judged"
     told = _OTHERWISE.get(challenger.status, f"is {challenger.status}")
     return f"{version} {told.format(failed=failed, approval=approval)}"
+
+
+def _of_glass(approval: Approval) -> str:
+    if approval.answer:
+        return f"of its broken glass {approval.responded_by} said {approval.answer}"
+    return f"its glass was broken: an approver has until {approval.expires_at:%Y-%m-%d %H:%M} UTC to answer"
 
 
 _OTHERWISE = {

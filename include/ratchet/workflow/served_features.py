@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ratchet.deployment import Deployment
-from ratchet.errors import NotStoredError, UnknownNameError
+from ratchet.errors import NotStoredError, SpecError, UnknownNameError
 from ratchet.ledger import Partition, Scored
 from ratchet.monitoring.values import Finding
 from ratchet.published import Published
 from ratchet.specs import ModelSpec
+from ratchet.workflow.check_frames import predictions_of_record, with_own_features
 from ratchet.workflow.scoring import seen_by
 from ratchet.workflow.versions import load_version
 
@@ -31,19 +32,24 @@ def skew_findings(
     from ratchet.monitoring.skew import find_skew
     from ratchet.score import score_frame
 
+    spec = with_own_features(deployment, spec, version)
     try:
         served, trained, late = _views(deployment, spec, scored, as_of)
     except (UnknownNameError, NotStoredError) as error:  # rows that were erased, or old versions cleared away
-        says = f"what these days were scored from can't be read any more: {error.what}"
-        return [Finding("skew", "features", "not enough data", "none", says)]
-    keys = deployment.dataset(spec.scored_dataset).key
-    served, trained, recorded = _side_by_side(deployment, spec, version, served, trained, keys)
+        return _not_told(f"what these days were scored from can't be read any more: {error.what}")
+    except SpecError as error:  # of now; a feature of the version may be gone with it
+        return _not_told(f"the features of version {version} can't be made any more: {error.what}")
+    served, trained, recorded = _side_by_side(deployment, spec, version, served, trained, scored)
     estimator = load_version(deployment, spec.name, version) if len(served) else None
     scores = {"recorded": recorded} | {
         name: score_frame(estimator, view, spec) if len(view) else view.reindex(columns=spec.score_columns)
         for name, view in (("served", served), ("trained", trained))
     }
     return find_skew(served, trained, scores, spec.features, late)
+
+
+def _not_told(says: str) -> list[Finding]:
+    return [Finding("skew", "features", "not enough data", "none", says)]
 
 
 def sample_days(days: Sequence[str], most: int = SAMPLE_DAYS) -> list[str]:
@@ -121,18 +127,14 @@ def _side_by_side(
     version: int,
     served: pd.DataFrame,
     trained: pd.DataFrame,
-    keys: Sequence[str],
+    scored: Mapping[str, Scored],
 ) -> tuple:
-    """The rows that are in either view and were predicted, in one order: served, trained, and the recorded scores. A
-    row that only one view has (it was added or taken away by a correction) can't be compared. Of a class that the spec
-    did not have when they were made the recorded score is 0, as the model would say it now."""
+    """The rows that are in either view and were predicted, in one order: served, trained, and the scores of record. A
+    row that only one view has (it was added or taken away by a correction) can't be compared."""
     if served.empty:
         return served, trained, served.reindex(columns=spec.score_columns)
-    rows = deployment.lake.read(f"predictions/{spec.name}", days=sorted(served["day"].unique()))
-    rows = rows[rows["model_version"] == version]
-    scores = rows.reindex(columns=spec.score_columns)
-    rows = rows.assign(**scores.mask(scores.isna().mul(scores.notna().any(axis="columns"), axis="index"), 0.0))
-    by = [*dict.fromkeys([*keys, "day"])]
+    rows = predictions_of_record(deployment, spec, version, {day: scored[day] for day in served["day"].unique()})
+    by = [*dict.fromkeys([*deployment.dataset(spec.scored_dataset).key, "day"])]
     common = served[by].merge(trained[by], on=by, how="inner").merge(rows[by], on=by, how="inner")
     return tuple(
         common.merge(one, on=by, how="left", validate="one_to_one")[columns]

@@ -15,6 +15,7 @@ from ratchet.deployment import Deployment
 from ratchet.errors import ModelFileError, OtherLibrariesError, ParameterError, RatchetError, UnknownNameError
 from ratchet.ledger import Challenger, Scored
 from ratchet.ledger.challengers import TO_JUDGE
+from ratchet.plain_text import one_line
 from ratchet.specs import ModelSpec
 from ratchet.workflow.scoring import inputs_digests
 from ratchet.workflow.versions import load_version
@@ -136,7 +137,8 @@ def _scores_of(estimator, rows: pd.DataFrame, spec: ModelSpec, day: str) -> pd.D
 
 
 def _why(error: RatchetError) -> str:
-    return error.what + (f" ({error.seen})" if error.seen else "")
+    """Fit for the record, whatever a model file raises."""
+    return one_line(error.what + (f" ({error.seen})" if error.seen else ""))
 
 
 def _publish(deployment: Deployment, spec: ModelSpec, day: str, rows: pd.DataFrame, version: int, read_at: int) -> int:

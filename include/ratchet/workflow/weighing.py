@@ -9,6 +9,7 @@ from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
 from ratchet.ledger import Challenger, Champion, FieldEvidence
 from ratchet.specs import ModelSpec
+from ratchet.workflow.evidence import days_of_few_outcomes
 from ratchet.workflow.shadow import days_to_shadow, scored_by_champion, shadow_of, wanted_version
 
 if TYPE_CHECKING:
@@ -16,23 +17,20 @@ if TYPE_CHECKING:
 
     from ratchet.field_test.evidence import Weighed
 
-LEAST_OUTCOMES = 0.8  # of the share of a day's rows that usually have theirs
-
 
 def weigh_evidence(deployment: Deployment, model: str, version: int | None = None) -> dict:
     """Compare a challenger (None: see `shadow_of`) with the champion of now on all days that both have scored and whose
     outcomes have come (see ratchet.field_test.evidence), and keep what that says: a page in the registry, and the
-    ledger's record, once per what it is made from. Returns the evidence with {version, champion, report}; `state` None
-    where there is nothing to weigh."""
+    ledger's record, once per what it is made from. The newest stands; it names the one before it in `replaces`. Returns
+    the evidence with {version, champion, report}; `state` None where there is nothing to weigh."""
     spec = deployment.model(model)
     challenger, champion = wanted_version(deployment, spec, version), deployment.ledger.champion(model)
     basis = evidence_basis(deployment, spec, challenger) if challenger else {}
     if not basis:
         return {"version": challenger and challenger.version, "state": None, "says": "nothing to weigh yet"}
     known = deployment.ledger.newest_evidence(model, challenger.version, champion.version)
-    key = evidence_key(spec, challenger, champion, basis)
-    if known is None or known.key != key:
-        known = _weigh(deployment, spec, challenger, champion, basis, key)
+    if not _stands(spec, challenger, champion, basis, known):
+        known = _weigh(deployment, spec, challenger, champion, basis, known and known.key)
     return {**known.result, "version": known.version, "champion": known.champion_version, "report": known.report_url}
 
 
@@ -50,9 +48,25 @@ def evidence_basis(deployment: Deployment, spec: ModelSpec, challenger: Challeng
     return {one.day: digest_of([both[one.day], one.digest]) for one in outcomes if one.day in both}
 
 
-def evidence_key(spec: ModelSpec, challenger: Challenger, champion: Champion, basis: Mapping[str, str]) -> str:
-    alpha = spec.promote_if.alpha
-    return digest_of([spec.name, challenger.version, champion.version, champion.epoch, basis, alpha, spec.task])
+def evidence_key(
+    spec: ModelSpec, challenger: Challenger, champion: Champion, basis: Mapping[str, str], replaces: str | None
+) -> str:
+    """The identity of evidence: what it is made from, and the record that it takes the place of."""
+    who = [spec.name, challenger.version, champion.version, champion.epoch]
+    return digest_of([*who, basis, spec.promote_if.alpha, spec.task, replaces])
+
+
+def _stands(
+    spec: ModelSpec,
+    challenger: Challenger,
+    champion: Champion,
+    basis: Mapping[str, str],
+    known: FieldEvidence | None,
+) -> bool:
+    """Whether the newest record, made now, would come out under the same key."""
+    return known is not None and known.key == evidence_key(
+        spec, challenger, champion, basis, known.result.get("replaces")
+    )
 
 
 def shadow_due(deployment: Deployment, spec: ModelSpec) -> str | None:
@@ -63,10 +77,10 @@ def shadow_due(deployment: Deployment, spec: ModelSpec) -> str | None:
     champion = deployment.ledger.champion(spec.name)
     days = {day: one.inputs_digest for day, one in days_to_shadow(deployment, spec, challenger).items()}
     basis = evidence_basis(deployment, spec, challenger)
-    key = evidence_key(spec, challenger, champion, basis)
     known = deployment.ledger.newest_evidence(spec.name, challenger.version, champion.version)
-    if not days and (not basis or (known and known.key == key)):
+    if not days and (not basis or _stands(spec, challenger, champion, basis, known)):
         return None
+    key = evidence_key(spec, challenger, champion, basis, known and known.key)
     return f"v{challenger.version}__{digest_of([days, key])[:12]}"
 
 
@@ -76,11 +90,12 @@ def _weigh(
     challenger: Challenger,
     champion: Champion,
     basis: Mapping[str, str],
-    key: str,
+    replaces: str | None,
 ) -> FieldEvidence:
     from ratchet.field_test.evidence import weigh
     from ratchet.field_test.losses import daily_losses
 
+    key = evidence_key(spec, challenger, champion, basis, replaces)
     rows, late = _rows(deployment, spec, challenger.version, champion.version, basis)
     weighed = weigh(spec, daily_losses(spec, rows))
     notes = [f"left out, most outcomes are still to come: {', '.join(late)}"] if late else []
@@ -91,7 +106,7 @@ def _weigh(
         challenger.version,
         champion.version,
         max(basis),
-        {**weighed.evidence.as_dict(), "late_days": late},
+        {**weighed.evidence.as_dict(), "late_days": late, "replaces": replaces},
         url,
     )
 
@@ -119,6 +134,8 @@ def _rows(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Rows with an outcome of the days of `basis` and both models' scores, and the days left out because most of their
     outcomes are still to come: those that come first are not like the others."""
+    import pandas as pd
+
     from ratchet.snapshot import read_labels
 
     key = deployment.dataset(spec.scored_dataset).key
@@ -127,8 +144,8 @@ def _rows(
     labels = read_labels(spec, deployment.datasets.good, deployment.published, min(basis), max(basis))
     both = scored.merge(unseen.drop(columns="day"), on=key, how="inner", validate="one_to_one")
     rows = both.merge(labels[[*key, "label"]], on=key, how="inner", validate="one_to_one")
-    share = (rows.groupby("day").size() / both.groupby("day").size()).fillna(0.0)
-    late = sorted(share.index[share < LEAST_OUTCOMES * share[share > 0].median()])
+    has_outcome = pd.Series(both.set_index(key).index.isin(labels.set_index(key).index))
+    late = days_of_few_outcomes(has_outcome, both["day"].to_numpy())
     return rows[~rows["day"].isin(late)], late
 
 

@@ -17,8 +17,7 @@ class ListDueOperator(BaseOperator):
     """
 
     def execute(self, context) -> list[dict]:
-        from ratchet.workflow.dispatch import give_up, keep_house, list_due, runs_to_start
-        from ratchet.workflow.loop_alerts import settle_given_up
+        from ratchet.workflow.dispatch import give_up, keep_house, list_due, runs_to_start, settle_given_up
 
         deployment, ti = get_deployment(), context["ti"]
 
@@ -35,7 +34,7 @@ class ListDueOperator(BaseOperator):
         for item in given_up:
             self.log.error("given up after every attempt failed: %s %s", item.dag_id, item.key)
             give_up(deployment, item)
-        settle_given_up(deployment, {item.key for item in given_up}, unreached)
+        settle_given_up(deployment, lambda: list_due(deployment, unreached), unreached)
         self.log.info("due now: %s", start or "nothing")
         return start
 

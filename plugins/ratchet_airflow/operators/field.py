@@ -40,7 +40,8 @@ class CheckCanaryOperator(ModelStepOperator):
 class SetCanaryOperator(ModelStepOperator):
     """Start a canary, or stop the one there is (`ratchet.workflow.canary.start_canary`, `stop_canary`).
 
-    Who started the run is who it is asked of: only an approver starts one, anybody who may start the run stops it.
+    Who started the run is who it is asked of: only an approver starts one, anybody who may start the run stops it. A
+    cleared run starts none: Airflow doesn't say who cleared it.
     """
 
     def step(self, deployment: Deployment, params: dict, context) -> dict:
@@ -49,5 +50,6 @@ class SetCanaryOperator(ModelStepOperator):
         who = {"actor": asked_by(context), "reason": params["reason"]}
         if params["stop"]:
             return stop_canary(deployment, self.model, **who)
-        where = {"run_id": context["ti"].run_id, "share": params["share"]}
+        ti = context["ti"]
+        where = {"run_id": ti.run_id, "try_number": ti.try_number, "share": params["share"]}
         return start_canary(deployment, self.model, params["version"], **where, **who)

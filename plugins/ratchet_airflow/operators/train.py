@@ -24,10 +24,11 @@ class RequestRetrainOperator(ModelStepOperator):
     operator_extra_links = (RequestLink(),)
 
     def step(self, deployment: Deployment, params: dict, context) -> dict:
+        from ratchet.workflow.request_story import key_of
         from ratchet.workflow.training import request_retrain
 
         run = context["dag_run"]
-        asked = run.run_type == "manual"  # else by the calendar
+        asked = run.run_type not in ("scheduled", "backfill")  # else by the calendar
         answer = request_retrain(
             deployment,
             self.model,
@@ -35,7 +36,7 @@ class RequestRetrainOperator(ModelStepOperator):
             source=params["source"] if asked else "cron",
             actor=asked_by(context),
             as_of=params["as_of"],
-            idempotency_key=params["key"] or f"{run.dag_id}/{run.run_id}",
+            idempotency_key=key_of(self.model, key=params["key"], run=run.run_id),
         )
         base = conf.get("api", "base_url", fallback="").rstrip("/")
         return {**answer, "follow": f"{base}/ratchet/models/{self.model}/requests/{answer['request']}"}

@@ -114,3 +114,7 @@ def test_shadows_are_recorded_once_a_day_version_and_inputs(ledger):
         ledger.record_shadow_failure(MODEL, 2, why)
     assert [event.payload["why"] for event in ledger.events() if event.kind == "shadow_failed"] == ["gone", "torn"]
     assert ledger.shadow_failure(MODEL, 2) == "torn" and ledger.shadow_failure(MODEL, 3) is None
+    ledger.record_shadow(MODEL, 2, "2013-04-06", "a", 9, 5)
+    assert ledger.shadow_failure(MODEL, 2) is None
+    ledger.record_shadow_failure(MODEL, 2, "torn")
+    assert ledger.shadow_failure(MODEL, 2) == "torn", "what came back is told again"

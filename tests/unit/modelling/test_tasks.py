@@ -199,10 +199,25 @@ def test_predictions_that_are_no_numbers_are_refused():
 # Labels
 
 
-def labelled(monkeypatch, task, values):
+def labelled(monkeypatch, task, values, strict=True):
     frame = pd.DataFrame({"id": range(len(values)), "label": values})
     monkeypatch.setattr("ratchet.labels.load_function", lambda _: lambda outcomes: outcomes)
-    return make_labels(spec_of(task), frame, ["id"])
+    return make_labels(spec_of(task), frame, ["id"], strict)
+
+
+@pytest.mark.parametrize(
+    ("task", "values", "left"),
+    [
+        ("regression", [1.5, np.inf, None], [1.5, np.inf, None]),
+        ("binary", [1, -1, "yes"], [1.0, -1.0, None]),
+        ("multiclass", ["low", "unheard of", None], ["low", "unheard of", None]),
+    ],
+)
+def test_monitoring_is_given_labels_that_can_not_be_used_as_well(monkeypatch, task, values, left):
+    with pytest.raises(SpecError, match="can't be used"):
+        labelled(monkeypatch, task, values)
+    told = labelled(monkeypatch, task, values, strict=False)["label"]
+    assert [None if pd.isna(one) else one for one in told] == left
 
 
 @pytest.mark.parametrize(

@@ -66,11 +66,27 @@ def test_alarms_are_by_finding_and_the_loudest_comes_first():
 
 @pytest.mark.parametrize(
     ("letters", "calm"),
-    [("uuu", True), ("puuu", True), ("puu", False), ("uu", False), ("uu?", False), ("u u", True), ("uub", False)],
+    [("uuu", True), ("puuu", True), ("puu", False), ("uu", False), ("uu?", False), ("u u", False), ("uub", False)],
 )
 def test_a_finding_has_calmed_when_it_was_usual_in_all_of_the_last_checks(letters, calm):
     checks = [[] if letter == " " else [finding(letter).as_dict()] for letter in letters]
     assert has_calmed(TWO_OF_THREE, "performance/all", checks) is calm
+
+
+@pytest.mark.parametrize(
+    ("key", "area", "others", "calm"),
+    [
+        ("calibration/low scores", "calibration", "u", True),
+        ("calibration/low scores", "calibration", "u?", False),
+        ("skew/temp", "calibration", "u", False),  # nobody looked at skew
+        ("performance/c=x", "performance", "u", False),  # a slice of too few rows is left out
+        ("data/features/temp", "data", "?", True),  # of data each finding says so itself
+        ("data/features/temp", "calibration", "u", True),  # those that are usual are not on record
+    ],
+)
+def test_a_finding_that_is_absent_is_usual_only_where_its_area_was_looked_at(key, area, others, calm):
+    found = [Finding(area, f"other {n}", *STATES[letter], says="it is") for n, letter in enumerate(others)]
+    assert has_calmed(TWO_OF_THREE, key, [[one.as_dict() for one in found]] * 3) is calm
 
 
 @pytest.mark.parametrize(

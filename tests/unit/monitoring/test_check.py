@@ -138,6 +138,14 @@ def is_stated(name: str, spec) -> None:
     assert result.ask_retrain == () or name == "scores gone"
 
 
+def test_every_check_has_findings_of_the_same_names():
+    names = set(by_key(check()))
+    for now, told in ((current().head(0), None), (current().head(90), outcomes().head(90)), (current(), None)):
+        assert set(by_key(check_drift(spec_of(), KNOWN, now, told))) == names
+    one = outcomes().assign(label=lambda rows: rows["label"].where(rows.index > 0, np.inf))
+    assert set(by_key(check(told=one))) == names and check(told=one).performance is not None
+
+
 def test_a_reference_without_a_judge_window_says_so():
     result = check_drift(spec_of(), KNOWN[KNOWN["window"] == "train"].drop(columns="score"), current(), outcomes())
     assert result.baseline is None and "reference: roc_auc not measured: 0 rows" in result.explanation

@@ -63,12 +63,16 @@ def test_it_can_not_see_a_change_of_concept_but_its_error_does_and_widens_it():
 
 
 def test_without_outcomes_its_error_is_that_on_the_judge_window():
-    assert found(current(), None)["error"].says.endswith("newest 20 days with outcomes")
+    assert found(current(), None)["error"].says.endswith("20 newest days of the judge window")
+    assert found(current(), outcomes())["error"].says.endswith("14 newest days with outcomes")
+    one_bad = outcomes().assign(score=lambda f: f["score"].where(f.index > 0, np.inf))
+    assert found(current(), one_bad)["error"].says.endswith("14 newest days with outcomes")
 
 
 def test_where_there_is_none_it_says_why():
     regression = spec_of("regression", "mae", retrain_when={"metric_falls_by": 0.1})
     assert "scores say nothing" in found(current(), outcomes(), regression)["all"].says
+    assert set(found(current(), None, regression)) == {"all", "error"} == set(found(current().head(9), None))
     assert "0 rows with scores" in found(current().drop(columns="score"), outcomes())["all"].says
     assert "0 rows with scores" in found(current().assign(score=7.0), outcomes())["all"].says
     assert found(current().assign(day="2013-05-01"), outcomes())["all"].state == "not enough data"

@@ -41,7 +41,7 @@ def test_days_are_due_after_the_newest_outcome_and_older_than_the_label_delay():
 
 
 def test_a_mix_of_labels_that_changed_is_a_note():
-    (usual,), (moved,) = (find_labels(SPEC, PROVED, more_positives(outcomes(), share)) for share in (0.0, 0.3))
+    (_, usual), (_, moved) = (find_labels(SPEC, PROVED, more_positives(outcomes(), share)) for share in (0.0, 0.3))
     assert (usual.state, moved.state, moved.level) == ("usual", "moved", "note")
     assert moved.reference == pytest.approx(PROVED["label"].mean())
 
@@ -52,11 +52,23 @@ def test_one_class_alone_is_broken_only_where_the_other_was_to_be_expected():
     assert find_labels(SPEC, rare, outcomes().assign(label=0))[0].state != "broken data"
 
 
+@pytest.mark.parametrize("bad", [np.inf, np.nan, 2.0])
+def test_one_label_that_can_not_be_is_broken_data_and_the_rest_is_told(bad):
+    told = outcomes()
+    whole, share = find_labels(SPEC, PROVED, told.assign(label=told["label"].where(told.index > 0, bad)))
+    assert (whole.name, whole.state, whole.level) == ("all", "broken data", "page")
+    assert f"{len(told)} rows with outcomes, of which 1 have no label" in whole.says
+    assert share.state == "usual" and share.value == pytest.approx(told["label"][1:].mean())
+    signs = find_labels(SPEC, PROVED, told.assign(label=2 * told["label"] - 1))
+    assert [(one.name, one.state) for one in signs] == [("all", "broken data"), ("positives", "moved")]
+    assert f"of which {(told['label'] == 0).sum()} have no label" in signs[0].says
+
+
 def test_of_classes_each_has_its_share_and_of_a_regression_the_mean_is_told():
     numbers = spec_of("regression", "mae", retrain_when={"metric_falls_by": 0.1})
-    (mean,) = find_labels(numbers, PROVED, more_positives(outcomes(), 0.4))
+    _, mean = find_labels(numbers, PROVED, more_positives(outcomes(), 0.4))
     assert (mean.name, mean.state) == ("mean", "moved")
-    (usual,) = find_labels(numbers, PROVED, outcomes())
+    _, usual = find_labels(numbers, PROVED, outcomes())
     assert usual.state == "usual" and usual.low < usual.reference < usual.high
 
 
@@ -64,11 +76,12 @@ def test_calibration_is_told_of_low_and_of_high_scores_and_its_harm_is_estimated
     usual = find_calibration(SPEC, JUDGED, outcomes())
     assert {one.name: one.state for one in usual} == {"low scores": "usual", "high scores": "usual"}
     assert all(one.low < 0 < one.high for one in usual)
+    usual_names = [one.name for one in usual]
     found = {one.name: one for one in find_calibration(SPEC, JUDGED, more_positives(outcomes(), 0.3))}
     assert (found["low scores"].state, found["low scores"].level) == ("moved", "warn")
     assert found["low scores"].value > 0.15
-    (none,) = find_calibration(SPEC, JUDGED, outcomes().head(100))
-    assert none.state == "not enough data"
+    none = find_calibration(SPEC, JUDGED, outcomes().head(100))
+    assert {one.name: one.state for one in none} == dict.fromkeys(usual_names, "not enough data")
 
 
 def test_calibration_of_few_rows_is_no_worse_than_that_of_many():
@@ -98,7 +111,8 @@ def test_value_is_what_the_decisions_save_and_less_of_it_warns():
     worse, _ = find_value(spec, KNOWN, outcomes(slope=0.0), threshold=0.4)
     assert (worse.state, worse.level) == ("moved", "warn")
     assert find_value(spec_of(evaluate={"costs": None}), KNOWN, now) == []
-    assert find_value(spec, KNOWN, now.head(0))[0].state == "not enough data"
+    none = find_value(spec, KNOWN, now.head(0))
+    assert {one.name: one.state for one in none} == dict.fromkeys(["all", "a day"], "not enough data")
 
 
 def test_without_a_threshold_value_takes_that_of_the_training():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from watched_world import outcomes, reference, rows, spec_of
@@ -74,7 +76,22 @@ def test_slices_have_the_rows_that_the_spec_asks_for_and_page_each_by_itself():
     assert find_slices(spec_of(evaluate={"min_group_rows": 5000}), JUDGED, now) == []
     rare = JUDGED[(JUDGED["c"] == "x") | (JUDGED["day"] == JUDGED["day"].max())]
     assert [one.name for one in find_slices(spec_of(), rare, now)] == ["c=x"]
-    assert find_slices(spec_of(), JUDGED, now.drop(columns="c")) == []
+    for thin in (now.drop(columns="c"), now.head(0), now.head(300)):
+        told = {one.name: one.state for one in find_slices(spec_of(), JUDGED, thin)}
+        assert told == {"c=x": "not enough data", "c=y": "not enough data"}
+
+
+def test_values_of_a_slice_that_look_alike_have_names_of_their_own():
+    before, now = (one.assign(c=one["c"].replace("y", "x ")) for one in (JUDGED, outcomes()))
+    x, other = sorted(one.name for one in find_slices(spec_of(), before, now))
+    assert x == "c=x" and re.fullmatch(r"c=x~[0-9a-f]{8}", other)
+
+
+def test_what_can_not_be_used_is_left_out_and_counted():
+    told = outcomes().assign(score=lambda f: f["score"].where(f.index > 0, np.inf))
+    found, says = measure_metric(spec_of(), told)
+    assert found.value == measure_metric(spec_of(), told.iloc[1:])[0].value
+    assert says.endswith("(1 more can't be used: not finite, or no label of the task)")
 
 
 def test_slices_share_a_budget_so_that_more_of_them_must_each_be_surer():
@@ -96,7 +113,7 @@ def test_slices_share_a_budget_so_that_more_of_them_must_each_be_surer():
         (outcomes().head(199), "199 rows with an outcome"),
         (outcomes().assign(day="2013-05-01"), "(1 clusters)"),
         (outcomes().assign(label=1), "0 with negative rows"),
-        (outcomes().assign(score=np.inf), "no numbers"),
+        (outcomes().assign(score=np.inf), "0 rows with an outcome and a score (840 more can't be used"),
     ],
 )
 def test_where_nothing_can_be_measured_it_is_said_why(frame, told):

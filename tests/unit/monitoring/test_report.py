@@ -64,6 +64,7 @@ def test_d9_hostile_text_never_becomes_a_script_of_the_page(tmp_path):
         current().assign(a=np.nan, b=np.inf, c=None, score="?"),
         current().assign(a=1.0, b=[1.0] + [np.nan] * 419, c="never seen"),
         current().head(1),
+        current().assign(b=lambda f: f["b"].where(f.index % 50 > 0, 1.5e308)),
     ],
 )
 def test_whatever_came_in_there_is_a_page(tmp_path, now):

@@ -137,6 +137,7 @@ def test_a_killed_run_goes_on_and_comes_to_the_same(changed, deployment, tmp_pat
     assert without_times(json.loads((out / "result.json").read_text())) == without_times(told)
 
 
+@pytest.mark.matrix
 def test_one_slow_moment_of_the_machine_decides_nothing(changed, deployment, tmp_path):
     told, out = changed
     again = shutil.copytree(out, tmp_path / "again")

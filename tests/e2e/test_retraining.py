@@ -149,13 +149,14 @@ def test_c3_challengers_that_come_at_once_are_all_judged_and_one_question_stays_
 
 def test_c7_drift_that_fires_at_every_check_makes_one_training_a_cool_down(operator, approver, ratchet):
     """Distances come in kilometres from February on; three days of checks, the first day's twice."""
+    operator.unpause(CHECK)
+    until("the check by its schedule, without a champion", lambda: operator.runs(CHECK, state="success"))
     run_id = ratchet.ledger.questions(MODEL, 1, ratchet.ledger.verdict(MODEL, 1).digest)[-1].run_id
     approver.wait_until_parked(PROMOTE, run_id, ASKS)
     approver.answer(PROMOTE, run_id, ASKS, "Approve")
     operator.wait_for_run(PROMOTE, run_id)
     days_in_kilometres(ratchet, "2013-02-01", "2013-02-09")
 
-    operator.unpause(CHECK)  # by its schedule it may make a check of its own, as of the newest day
     days = ("2013-02-08", "2013-02-08", "2013-02-09", "2013-02-10")
     asked = [asked_by_a_check(operator, as_of)["request"] for as_of in days]
     filed = {one.id: one for one in ratchet.ledger.requests(MODEL) if one.source == "drift"}

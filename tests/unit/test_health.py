@@ -128,7 +128,7 @@ def test_a_loop_on_record_is_looked_at_and_its_alerts_settle(copy_of, reigning, 
     silent = Finding("loop", "trainings", "not enough data", "none", "nobody looked")
     with monkeypatch.context() as planted:
         planted.setattr(health, "loop_findings", lambda *_: [silent])
-        watch_loop(deployment, spec, later)
+        watch_loop(deployment, spec, later + timedelta(days=1))
     assert deployment.ledger.open_alerts(MODEL), "what nobody could look at is not well again"
     deployment.ledger.finish_batch(batch, "failed")
     watch_loop(deployment, spec, later + timedelta(days=7))

@@ -144,7 +144,7 @@ class Canary:
         try:
             theirs, wrong = self._try(routing, inputs[mine]) if mine.any() else (scores[mine], None)
         except (RatchetError, MemoryError, OSError) as error:
-            log.warning("version %s serves no row of this day: %s", routing.version, error)
+            log.warning("version %s serves no row of this day: %s", routing.version, one_line(str(error)))
             return scores
         if wrong:
             roll_back(self.deployment, routing, wrong, "warn")

@@ -59,9 +59,9 @@ def score_shadow(deployment: Deployment, model: str, version: int | None = None)
             deployment.ledger.record_shadow(model, challenger.version, day, digest, len(rows), at)
             done[day] = len(rows)
     except (ModelFileError, OtherLibrariesError) as failed:
-        log.warning("version %s of %s can't score in the shadow: %s", challenger.version, model, failed)
-        deployment.ledger.record_shadow_failure(model, challenger.version, _why(failed))
-        told["failed"] = _why(failed)
+        told["failed"] = why = _why(failed)
+        log.warning("version %s of %s can't score in the shadow: %s", challenger.version, model, why)
+        deployment.ledger.record_shadow_failure(model, challenger.version, why)
     return {**told, "scored": sorted(done), "rows": sum(done.values())}
 
 

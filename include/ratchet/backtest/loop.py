@@ -22,6 +22,7 @@ from ratchet.errors import EmptyWindowError
 from ratchet.ledger import Rules
 from ratchet.monitoring.alarms import has_calmed
 from ratchet.monitoring.values import LEVELS
+from ratchet.workflow.requests import steps_grown
 from ratchet.workflow.training import windows_after
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Loop:
         newest, champion = shift_day(as_of, -self._spec.label_delay_days), self._promotions.champion
         used = len(self._history.days(self._history.first_day, champion.windows["judge"][1]))
         newer = len(self._history.days(shift_day(champion.windows["judge"][1], 1), newest))
-        if step := int(newer / (share * used)):
+        if step := steps_grown(used, newer, share):
             about = f"growth/{champion.identity[:12]}/{step}"
             if about not in self._let_through:
                 reason = f"{newer} days with outcomes are newer than the {used} that the champion was made from"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ratchet.monitoring.alarms import shared, warn_alpha
-from ratchet.monitoring.change import Change, interval_of, tell, try_measure
+from ratchet.monitoring.change import Change, held_against, interval_of, tell, try_measure
 from ratchet.monitoring.values import Finding
 from ratchet.statistics import mean
 
@@ -42,19 +42,8 @@ def _told(spec: ModelSpec, change: Change) -> Finding:
     told, step = interval_of(change.now), spec.watch.smallest.share
     moved = change.is_surely(step, shared(warn_alpha(spec), 1))
     says = f"share of scores inside the approved band {tell(told)}; {change.before.value:.4g} on the judge window"
-    return Finding(
-        "predictions",
-        "band",
-        "moved" if moved else "usual",
-        "estimated" if moved else "none",
-        says,
-        told.value,
-        told.low,
-        told.high,
-        change.before.value,
-        change.before.value - step,
-        "share",
-    )
+    before = change.before.value
+    return held_against("predictions", "band", moved, "estimated", says, told, before, before - step, "share")
 
 
 def _none(says: str) -> Finding:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ratchet.evaluation.value import PER, cheapest_threshold, cost_of
 from ratchet.monitoring.alarms import shared, warn_alpha
-from ratchet.monitoring.change import Change, interval_of, tell, try_measure
+from ratchet.monitoring.change import Change, held_against, interval_of, tell, try_measure
 from ratchet.monitoring.performance import with_outcomes
 from ratchet.monitoring.values import Finding
 from ratchet.statistics import mean
@@ -67,19 +67,8 @@ def _told(spec: ModelSpec, change: Change, unit: str) -> Finding:
     step = LEAST * abs(before)
     moved = change.is_surely(step, shared(warn_alpha(spec), 1))
     says = f"saved by 1,000 rows, in {unit}: {tell(told)}; {before:.4g} on the judge window"
-    return Finding(
-        "value",
-        "all",
-        "moved" if moved else "usual",
-        "estimated" if moved else "none",
-        says,
-        told.value,
-        told.low,
-        told.high,
-        before,
-        before - step,
-        f"{unit} by {PER} rows",
-    )
+    by = f"{unit} by {PER} rows"
+    return held_against("value", "all", moved, "estimated", says, told, before, before - step, by)
 
 
 def _a_day(daily: pd.Series, unit: str) -> Finding:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ratchet.monitoring.alarms import shared, warn_alpha
-from ratchet.monitoring.change import Change, interval_of, tell, try_measure
+from ratchet.monitoring.change import Change, held_against, interval_of, tell, try_measure
 from ratchet.monitoring.performance import with_outcomes
 from ratchet.monitoring.values import Finding
 from ratchet.statistics import mean
@@ -59,16 +59,4 @@ def _half(spec: ModelSpec, name: str, before: pd.DataFrame, now: pd.DataFrame, s
     moved = change.is_other(step, shared(warn_alpha(spec), len(HALVES))) and abs(found.value) > abs(was.value)
     unit = "units of the label" if spec.task == "regression" else "share"
     says = f"{name}: what came true less what was said is {tell(told)}; {was.value:.4g} on the judge window"
-    return Finding(
-        "calibration",
-        name,
-        "moved" if moved else "usual",
-        "estimated" if moved else "none",
-        says,
-        told.value,
-        told.low,
-        told.high,
-        was.value,
-        step,
-        unit,
-    )
+    return held_against("calibration", name, moved, "estimated", says, told, was.value, step, unit)

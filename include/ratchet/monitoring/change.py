@@ -21,6 +21,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from ratchet.errors import EmptyWindowError
+from ratchet.monitoring.values import Area, Finding, Harm
 from ratchet.statistics import ROUNDING, SURELY_ALIKE, Estimate, Jackknifed, estimate
 
 
@@ -76,6 +77,22 @@ def interval_of(of: Jackknifed) -> Estimate:
 
 def tell(of: Estimate) -> str:
     return f"{of.value:.4g} ({of.low:.4g} to {of.high:.4g}, {of.clusters} days)"
+
+
+def held_against(
+    area: Area,
+    name: str,
+    moved: bool,
+    harm: Harm,
+    says: str,
+    told: Estimate,
+    reference: float,
+    threshold: float,
+    unit: str,
+) -> Finding:
+    """What was measured now, held against what it was: "moved", with its harm, or "usual"."""
+    state, costs = ("moved", harm) if moved else ("usual", "none")
+    return Finding(area, name, state, costs, says, told.value, told.low, told.high, reference, threshold, unit)
 
 
 def try_measure(measured: Callable[[], Jackknifed]) -> Jackknifed | None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ratchet.labels import is_label
 from ratchet.monitoring.alarms import shared, warn_alpha
-from ratchet.monitoring.change import Change, interval_of, tell, try_measure
+from ratchet.monitoring.change import Change, held_against, interval_of, tell, try_measure
 from ratchet.monitoring.values import Finding
 from ratchet.statistics import mean
 
@@ -104,7 +104,4 @@ def _compared(
     change, told = Change(was, found, 1), interval_of(found)
     moved = change.is_other(step, shared(warn_alpha(spec), questions))
     says = f"labels, {name}: {tell(told)}; {was.value:.4g} in the reference"
-    state = "moved" if moved else "usual"
-    return Finding(
-        "labels", name, state, "none", says, told.value, told.low, told.high, was.value, was.value + step, unit
-    )
+    return held_against("labels", name, moved, "none", says, told, was.value, was.value + step, unit)

@@ -12,7 +12,7 @@ from ratchet.digests import digest_of
 from ratchet.errors import EmptyWindowError
 from ratchet.labels import is_label
 from ratchet.monitoring.alarms import OF_ALL_ROWS, page_alpha, shared
-from ratchet.monitoring.change import Change, interval_of, tell
+from ratchet.monitoring.change import Change, held_against, interval_of, tell
 from ratchet.monitoring.values import Finding
 from ratchet.plain_text import one_line
 from ratchet.statistics import Jackknifed, measure
@@ -151,16 +151,6 @@ def _finding(spec: ModelSpec, name: str, change: Change | None, told: str, least
         return Finding("performance", name, "not enough data", "none", told, unit=metric)
     now, half, before = interval_of(change.now), change.half(alpha), change.before.value
     says, is_harm = f"{told}; {before:.4g} on the judge window", change.is_surely(least, alpha)
-    return Finding(
-        "performance",
-        name,
-        "moved" if is_harm else "usual",
-        "measured" if is_harm else "none",
-        f"{says}: surely worse, by {change.worse_by:.4g}" if is_harm else says,
-        now.value,
-        now.low,
-        now.high,
-        before,
-        before + change.sign * max(least, half),
-        metric,
-    )
+    says += f": surely worse, by {change.worse_by:.4g}" if is_harm else ""
+    threshold = before + change.sign * max(least, half)
+    return held_against("performance", name, is_harm, "measured", says, now, before, threshold, metric)

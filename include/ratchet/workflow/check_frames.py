@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ratchet.deployment import Deployment
 from ratchet.specs import ModelSpec
 from ratchet.workflow.check_basis import Basis, is_reference_erased
+from ratchet.workflow.scoring import rows_of_record
 from ratchet.workflow.versions import load_version
 
 if TYPE_CHECKING:
@@ -58,9 +59,7 @@ def predictions_of_record(
 ) -> pd.DataFrame:
     """Those of the days in `scored`: by this version, from the inputs that the ledger names. Of a class that the spec
     did not have when they were made the score is 0, as the model would say it now."""
-    rows = deployment.lake.read(f"predictions/{spec.name}", days=[*scored])
-    of_record = rows["day"].map({day: one.inputs_digest for day, one in scored.items()})
-    mine = rows[(rows["model_version"] == version) & (rows["inputs_digest"] == of_record)]
+    mine = rows_of_record(deployment, f"predictions/{spec.name}", version, scored)
     scores = mine.reindex(columns=spec.score_columns)
     scored = scores.notna().any(axis="columns")
     return mine.assign(**scores.mask(scores.isna().mul(scored, axis="index"), 0.0))

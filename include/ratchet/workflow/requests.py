@@ -46,7 +46,7 @@ def ask_retrain_for_growth(deployment: Deployment, spec: ModelSpec, now: datetim
     if wanted is None or champion is None:
         return None
     used, newer = _days_used_and_newer(deployment, spec, champion.version)
-    step = int(len(newer) / (wanted * used)) if used else 0
+    step = steps_grown(used, len(newer), wanted)
     if step == 0 or now < max(one.recorded_at for one in newer) + AT_REST:
         return None
     return ask_while_it_stands(
@@ -56,6 +56,11 @@ def ask_retrain_for_growth(deployment: Deployment, spec: ModelSpec, now: datetim
         reason=f"{len(newer)} days with outcomes are newer than the {used} of version {champion.version}",
         source="volume",
     )
+
+
+def steps_grown(used: int, newer: int, share: float) -> int:
+    """How many times the newer days make up that share of those that were used."""
+    return int(newer / (share * used)) if used else 0
 
 
 def _days_used_and_newer(deployment: Deployment, spec: ModelSpec, version: int) -> tuple[int, list[Partition]]:

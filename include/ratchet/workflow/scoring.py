@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from ratchet.days import check_day, shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
 from ratchet.errors import HeldDayError, UnknownNameError
-from ratchet.ledger import Champion, Event
+from ratchet.ledger import Champion, Event, Scored
 from ratchet.specs import Input, ModelSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +143,14 @@ def due_days(deployment: Deployment, spec: ModelSpec) -> list[str]:
         for day, digest in sorted(digests.items())
         if (day not in done or done[day].inputs_digest != digest) and (day, digest, version) not in held
     ]
+
+
+def rows_of_record(deployment: Deployment, table: str, version: int, scored: Mapping[str, Scored]) -> pd.DataFrame:
+    """The rows of a table of scores on the days of `scored`, by this version and from the inputs that the ledger
+    names there: others are those of a scoring that was killed before its record, or has been overtaken."""
+    rows = deployment.lake.read(table, days=[*scored])
+    of_record = rows["day"].map({day: one.inputs_digest for day, one in scored.items()})
+    return rows[(rows["model_version"] == version) & (rows["inputs_digest"] == of_record)]
 
 
 def inputs_digests(deployment: Deployment, spec: ModelSpec, days: list[str]) -> dict[str, str]:

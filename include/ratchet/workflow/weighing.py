@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
-from ratchet.ledger import Challenger, Champion, FieldEvidence
+from ratchet.ledger import Challenger, Champion, FieldEvidence, Scored
 from ratchet.specs import ModelSpec
 from ratchet.workflow.evidence import days_of_few_outcomes
+from ratchet.workflow.scoring import rows_of_record
 from ratchet.workflow.shadow import days_to_shadow, scored_by_champion, shadow_of, wanted_version
 
 if TYPE_CHECKING:
@@ -139,8 +140,10 @@ def _rows(
     from ratchet.snapshot import read_labels
 
     key = deployment.dataset(spec.scored_dataset).key
-    scored = _scores(deployment, spec, f"predictions/{spec.name}", champion, basis, "champion")
-    unseen = _scores(deployment, spec, f"shadow/{spec.name}", version, basis, "challenger")
+    record = deployment.ledger.scored_days(spec.name)
+    days = {day: record[day] for day in basis}
+    scored = _scores(deployment, spec, f"predictions/{spec.name}", champion, days, "champion")
+    unseen = _scores(deployment, spec, f"shadow/{spec.name}", version, days, "challenger")
     labels = read_labels(spec, deployment.datasets.good, deployment.published, min(basis), max(basis))
     both = scored.merge(unseen.drop(columns="day"), on=key, how="inner", validate="one_to_one")
     rows = both.merge(labels[[*key, "label"]], on=key, how="inner", validate="one_to_one")
@@ -150,12 +153,9 @@ def _rows(
 
 
 def _scores(
-    deployment: Deployment, spec: ModelSpec, table: str, version: int, days: Mapping[str, str], who: str
+    deployment: Deployment, spec: ModelSpec, table: str, version: int, days: Mapping[str, Scored], who: str
 ) -> pd.DataFrame:
     """A version's scores of the inputs that the ledger names: key, day, and `<who>_<score column>`."""
     key = deployment.dataset(spec.scored_dataset).key
-    rows = deployment.lake.read(table, days=list(days))
-    record = deployment.ledger.scored_days(spec.name)
-    of_record = rows["day"].map({day: record[day].inputs_digest for day in days})
-    mine = rows[(rows["model_version"] == version) & (rows["inputs_digest"] == of_record)]
+    mine = rows_of_record(deployment, table, version, days)
     return mine[[*key, "day", *spec.score_columns]].rename(columns={c: f"{who}_{c}" for c in spec.score_columns})

@@ -18,6 +18,7 @@ from local_stack.servers import Stack, running_stack
 
 MONTH = {
     "problem": SMALL["problem"],
+    "retrain_when": SMALL["retrain_when"],
     "first_windows": {"validate_days": 5, "judge_days": 14},
     "windows": {"validate_days": 5, "judge_days": 28},
 }

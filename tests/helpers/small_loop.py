@@ -27,6 +27,8 @@ SMALL = {
         "min_days_comparison": 14,
         "no_worse": {"metric": 0.3, "calibration": 0.2, "fairness": 0.9, "latency": 100},
     },
+    # No growth: true only once outcomes are at rest, so it would be a matter of how long a test takes.
+    "retrain_when": {"cool_down_days": 28},
 }
 WEAK = [{"name": "weak", "estimator": "hist_gradient_boosting", "params": {"max_iter": 5, "max_leaf_nodes": 3}}]
 

@@ -18,7 +18,8 @@ USED = days_between("2013-02-20", "2013-03-31")  # 40 days
 
 def world(folder, **retrain_when):
     """A deployment that has a ledger and a spec, and neither data nor models."""
-    make_home(folder / "home", **SMALL, retrain_when={"data_grows_by": 0.1, "cool_down_days": 7, **retrain_when})
+    grows = {"data_grows_by": 0.1, "cool_down_days": 7}
+    make_home(folder / "home", **{**SMALL, "retrain_when": grows | retrain_when})
     return deployment_in(folder)
 
 

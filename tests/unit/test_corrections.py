@@ -64,7 +64,7 @@ def test_a_relabel_drop_makes_the_champion_stale_and_asks_for_a_retrain_where_th
     assert [r.source for r in deployment.ledger.requests(MODEL)] == ["person"]
 
     retrain_when = {"corrected_days": 2, "cool_down_days": 0}
-    make_home(deployment.settings.home, **SMALL, retrain_when=retrain_when)
+    make_home(deployment.settings.home, **{**SMALL, "retrain_when": retrain_when})
     deployment = type(deployment)(deployment.settings)
     for _ in range(2):
         keep_house(deployment)
@@ -75,7 +75,8 @@ def test_a_relabel_drop_makes_the_champion_stale_and_asks_for_a_retrain_where_th
 @s3_in_matrix
 def test_a_retrain_for_corrections_waits_until_a_training_would_know_of_them(copy_in_storage, reigning):
     deployment = copy_in_storage(reigning)
-    make_home(deployment.settings.home, **SMALL, retrain_when={"corrected_days": 1, "cool_down_days": 0})
+    retrain_when = {"corrected_days": 1, "cool_down_days": 0}
+    make_home(deployment.settings.home, **{**SMALL, "retrain_when": retrain_when})
     redeliver(deployment, "outcomes", TRAINED, all_late)  # delivered after the newest outcomes there are
     ingest_partitions(deployment, "outcomes")
     keep_house(deployment)

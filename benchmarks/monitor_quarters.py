@@ -9,7 +9,10 @@ import pandas as pd
 
 from benchmarks.monitor_instrument import Answers
 from benchmarks.monitor_worlds import AUC, IMPORTANCE, YEAR, World, draw, spec_of
+from ratchet.monitoring.alarms import warn_alpha
 from ratchet.monitoring.check import CheckResult, check_drift
+from ratchet.monitoring.data_quality import broken_features, feature_figures, judge_figures
+from ratchet.monitoring.values import Finding
 from ratchet.specs import ModelSpec
 
 QUARTER = 91
@@ -74,12 +77,22 @@ def checks(spec: ModelSpec, known: pd.DataFrame, later: pd.DataFrame, days: rang
             known,
             current.drop(columns="label"),
             outcomes,
+            extra=data_findings(spec, known, current),
             earlier=earlier[-spec.watch.persistence.of :],
             importance=IMPORTANCE,
             waiting=waiting,
         )
         earlier.append([one.as_dict() for one in result.findings])
         yield result
+
+
+def data_findings(spec: ModelSpec, known: pd.DataFrame, current: pd.DataFrame) -> list[Finding]:
+    """Those of features: what is delivered, and when, has no worlds here."""
+    figures = feature_figures(known, current, spec.numeric_features, spec.features)
+    return [
+        *broken_features(known, current, spec.features, spec.watch.min_rows),
+        *judge_figures(figures, warn_alpha(spec), spec.watch.smallest.share),
+    ]
 
 
 def _flipped(labels: pd.Series, share: float, rng: np.random.Generator) -> pd.Series:

@@ -20,9 +20,9 @@ from ratchet.monitoring.movement import find_movements
 TRIED: dict[str, tuple[Callable[[np.random.Generator], Answers], int]] = {  # and trials a round
     "driftless": (driftless, 5),
     "evidently": (evidently, 1),
-    "planted": (planted, 2),
-    "harmless": (harmless, 2),
-    "harmed": (harmed, 2),
+    "planted": (planted, 6),
+    "harmless": (harmless, 6),
+    "harmed": (harmed, 4),
     "quarter": (quarter, 2),
 }
 YEARLY_NUMBERS, YEARLY_TEXTS = [f"n{number}" for number in range(12)], [f"t{number}" for number in range(4)]

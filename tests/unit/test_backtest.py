@@ -23,6 +23,7 @@ from ratchet.backtest.history import NEVER, History, read_history
 from ratchet.backtest.loop import fires_on
 from ratchet.backtest.policies import POLICIES, policy_of, watching
 from ratchet.backtest.run import Asked, backtest
+from ratchet.backtest.shelf import Shelf
 from ratchet.cli import cli
 from ratchet.days import days_between
 from ratchet.deployment import Deployment
@@ -115,6 +116,25 @@ def test_played_again_it_comes_to_the_same(changed, deployment, monkeypatch):
     monkeypatch.setattr("ratchet.backtest.shelf.train_candidate", no_training)
     again = backtest(deployment, Asked(MODEL, *DAYS, ["never", "performance"], "concept_change"), out)
     assert again == told
+
+
+def test_growth_is_asked_again_after_a_training_that_failed(tmp_path, monkeypatch):
+    make_home(tmp_path / "home", **{**RULES, "retrain_when": {"data_grows_by": 0.1, "cool_down_days": 0}})
+    train, tried = Shelf.train, []
+
+    def fails_but_first(shelf: Shelf, as_of: str, windows):
+        tried.append(as_of)
+        if len(tried) > 1:
+            raise EmptyWindowError("no rows", hint="other days")
+        return train(shelf, as_of, windows)
+
+    monkeypatch.setattr(Shelf, "train", fails_but_first)
+    days = ("2013-04-01", "2013-04-12")
+    told = backtest(deployment_in(tmp_path), Asked(MODEL, *days, ["ratchet"], "steady"), tmp_path / "out")
+    asked = [one for one in told["policies"]["ratchet"]["events"] if one["what"] == "request"][1:]
+    assert {(one["source"], one["status"]) for one in asked} == {("volume", "accepted")}
+    assert [one["as_of"] for one in asked] == tried[1:] == days_between(asked[0]["as_of"], "2013-04-12")
+    assert len(asked) > 1
 
 
 @pytest.mark.matrix
@@ -221,6 +241,11 @@ def test_history_knows_each_outcome_from_its_delivery_on(copy_of, taken_in):
     corrected = history.labelled("2013-01-05", "2013-01-05", "2013-01-16")
     assert (history.restated, set(corrected["label"])) == (1, {1.0})
     assert history.labelled("2013-01-05", "2013-01-05", "2013-01-15").empty  # corrected on the 16th
+
+    patient = deployment.model(MODEL).model_copy(update={"label_delay_days": 3})
+    history = read_history(deployment, patient, "2013-01-11", "2013-01-30")
+    assert set(history.between("2013-01-10", "2013-01-10")["known_on"]) <= {"2013-01-13", NEVER}
+    assert history.as_of("2013-01-14", 3) == "2013-01-14"  # no training speaks for a later day than the one played
 
 
 def test_no_data_is_said_and_makes_nothing(deployment, tmp_path):

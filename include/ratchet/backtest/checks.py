@@ -50,9 +50,8 @@ class Checks:
         return found
 
     def _name(self, champion: Trained, since: str, as_of: str) -> str:
-        made_by = [champion.identity, self._history.digest, self._code.source]
-        asked = [self._spec.watch.model_dump(), self._spec.retrain_when.model_dump()]
-        return digest_of([made_by, asked, since, as_of, digest_of(self._earlier)])
+        made_by = [champion.identity, self._history.digest, self._code.source, self._spec.model_dump(mode="json")]
+        return digest_of([made_by, since, as_of, digest_of(self._earlier)])
 
     def _make(self, champion: Trained, since: str, as_of: str) -> dict:
         started, spec, history = process_time(), self._spec, self._history

@@ -31,8 +31,9 @@ NEVER = "9999-12-31"  # from which day on an outcome is known that does not come
 @dataclass(frozen=True)
 class History:
     """`rows`, in order of day: the key, `day`, features, columns of evaluate.slices and sensitive, `label` (null where
-    the outcome bears none, or none came), `known_on` (the day by whose end the outcome was known, or NEVER), and
-    `truth` (the label that performance is told by: the same, but in a planted world where labels are wrong).
+    the outcome bears none, or none came), `known_on` (the day by whose end the outcome was known, `label_delay_days`
+    after its own at the earliest, or NEVER), and `truth` (the label that performance is told by: the same, but in a
+    planted world where labels are wrong).
 
     `future_features`, `rows_without_instant`, `leak_failure`: what the probe for leaks found (see
     ratchet.point_in_time). `restated`: days that were delivered more than once. `best`: the scores that nobody can
@@ -146,10 +147,12 @@ def _rows(deployment: Deployment, spec: ModelSpec, first: str, last: str) -> tup
 
 def _known_on(deployment: Deployment, spec: ModelSpec, first: str, last: str) -> tuple[Mapping[str, str], int]:
     """By outcome day, the day (in the dataset's zone) on which the newest revision of it was delivered; and how many
-    days have more than one."""
+    days have more than one. The data time of a training is `label_delay_days` after its newest outcome: one that came
+    sooner waits for it here, for no day that is played may speak for a later one."""
     zone = deployment.dataset(spec.outcome_dataset).zone
     revisions = deployment.ledger.partition_revisions(spec.outcome_dataset, first, last)
-    known = {day: all_of[-1].delivered_at.astimezone(zone).date().isoformat() for day, all_of in revisions.items()}
+    delivered = {day: all_of[-1].delivered_at.astimezone(zone).date().isoformat() for day, all_of in revisions.items()}
+    known = {day: max(on, shift_day(day, spec.label_delay_days)) for day, on in delivered.items()}
     return known, sum(len({one.digest for one in all_of}) > 1 for all_of in revisions.values())
 
 

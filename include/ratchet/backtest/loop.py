@@ -27,7 +27,7 @@ from ratchet.workflow.training import windows_after
 
 if TYPE_CHECKING:
     from ratchet.backtest.history import History
-    from ratchet.ledger import Ledger
+    from ratchet.ledger import Ledger, RequestOutcome
     from ratchet.specs import ModelSpec
 
 
@@ -43,7 +43,7 @@ class Loop:
         self._promotions = Promotions(policy, history, shelf, ledger, self._played, approval_days)
         self._since = self._checked_as_of = ""
         self._alarming: dict[str, str] = {}  # the level of each key that alarms
-        self._let_through: set[str] = set()  # growths that led to a training
+        self._batches: dict[str, str] = {}  # of growths that were let through
 
     def play(self, first: str, last: str, on_day: Callable[[str], None]) -> Played:
         """Raises EmptyWindowError when there is no first champion."""
@@ -127,28 +127,35 @@ class Loop:
                 del self._alarming[key]
 
     def _ask_for_growth(self, day: str, as_of: str) -> None:
-        """Once a day for each step of growth, until one is let through (see workflow.requests)."""
+        """Once a day for each step of growth, until one is let through and its training does not fail (see
+        workflow.requests)."""
         share = self._spec.retrain_when.data_grows_by
         if share is None:
             return
-        newest, champion = shift_day(as_of, -self._spec.label_delay_days), self._promotions.champion
-        used = len(self._history.days(self._history.first_day, champion.windows["judge"][1]))
-        newer = len(self._history.days(shift_day(champion.windows["judge"][1], 1), newest))
+        history, champion = self._history, self._promotions.champion
+        last, newest = champion.windows["judge"][1], shift_day(as_of, -self._spec.label_delay_days)
+        used = len(history.days(history.first_day, last, known_by=champion.as_of))
+        newer = len(history.days(shift_day(last, 1), newest, known_by=as_of))
         if step := steps_grown(used, newer, share):
             about = f"growth/{champion.identity[:12]}/{step}"
-            if about not in self._let_through:
+            if self._has_failed(about):
                 reason = f"{newer} days with outcomes are newer than the {used} that the champion was made from"
-                if self._request(day, as_of, "volume", reason, f"{about}/{as_of}") != "suppressed":
-                    self._let_through.add(about)
+                outcome = self._request(day, as_of, "volume", reason, f"{about}/{as_of}")
+                if outcome.batch_id:
+                    self._batches[about] = outcome.batch_id
 
-    def _request(self, day: str, as_of: str, source: str, reason: str, key: str) -> str:
+    def _has_failed(self, about: str) -> bool:
+        """Or was not let through yet."""
+        return about not in self._batches or self._ledger.batch(self._batches[about]).status == "failed"
+
+    def _request(self, day: str, as_of: str, source: str, reason: str, key: str) -> RequestOutcome:
         spec = self._spec
         recipe = digest_of(spec.model_dump(mode="json"))
         rules = Rules.of(spec)
         outcome = self._ledger.request_retrain(spec.name, as_of, reason, source, ACTOR, recipe, key, rules)
         told = {"source": source, "reason": reason, "status": outcome.status, "why": outcome.explanation}
         self._played.note(day, "request", as_of=as_of, **told)
-        return outcome.status
+        return outcome
 
 
 def fires_on(cron: str | None, first: str, last: str) -> set[str]:

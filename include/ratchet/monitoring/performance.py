@@ -30,8 +30,16 @@ def measure_metric(spec: ModelSpec, frame: pd.DataFrame | None) -> tuple[Jackkni
 
     frame: `day`, `label` (see ratchet.labels) and the spec's score columns; any of them may be missing or null.
     """
+    told = _told_rows(spec, frame)
+    usable = _is_usable(spec, told)
+    dropped = int((~usable).sum())
+    unusable = f" ({dropped} more can't be used: not finite, or no label of the task)" if dropped else ""
+    return _measure(spec, told[usable], unusable)
+
+
+def _measure(spec: ModelSpec, known: pd.DataFrame, unusable: str = "") -> tuple[Jackknifed | None, str]:
+    """Of rows as `with_outcomes` gives them. `unusable`: what to say of the others."""
     metric, least = spec.problem.success.metric, spec.watch.min_rows
-    known, unusable = with_outcomes(spec, frame), _told_unusable(spec, frame)
     if len(known) < least:
         seen = f"{len(known)} rows with an outcome and a score{unusable}"
         return None, f"{metric} not measured: {seen}, {least} are needed"
@@ -61,12 +69,6 @@ def _told_rows(spec: ModelSpec, frame: pd.DataFrame | None) -> pd.DataFrame:
 def _is_usable(spec: ModelSpec, told: pd.DataFrame) -> pd.Series:
     scores = told[spec.score_columns].astype("float64")
     return is_label(spec, told["label"]) & (scores.abs() < float("inf")).all(axis="columns")
-
-
-def _told_unusable(spec: ModelSpec, frame: pd.DataFrame | None) -> str:
-    told = _told_rows(spec, frame)
-    dropped = int((~_is_usable(spec, told)).sum())
-    return f" ({dropped} more can't be used: not finite, or no label of the task)" if dropped else ""
 
 
 def metric_change(spec: ModelSpec, before: Jackknifed | None, now: Jackknifed | None) -> Change | None:
@@ -100,14 +102,21 @@ def find_slices(spec: ModelSpec, before: pd.DataFrame, now: pd.DataFrame) -> lis
     before, now: as for `measure_metric`, with the columns of the slices; one that `before` lacks has no slices.
     """
     found, fewest = [], max(spec.evaluate.min_group_rows, spec.watch.min_rows)
-    for name, was, rows in _slices(spec, with_outcomes(spec, before), with_outcomes(spec, now), fewest):
-        told = measure_metric(spec, rows)
-        change = metric_change(spec, measure_metric(spec, was)[0], told[0]) if len(rows) >= fewest else None
+    known = (with_outcomes(spec, _narrowed(spec, frame)) for frame in (before, now))
+    for name, was, rows in _slices(spec, *known, fewest):
+        told = _measure(spec, rows)
+        change = metric_change(spec, _measure(spec, was)[0], told[0]) if len(rows) >= fewest else None
         too_few = f"{len(rows)} rows with an outcome and a score, {fewest} are needed"
         found.append((name, change, told[1] if len(rows) >= fewest else too_few))
     asked = sum(change is not None for _, change, _ in found)
     least, alpha = spec.promote_if.no_worse.metric, shared((1 - OF_ALL_ROWS) * page_alpha(spec), asked)
     return [_finding(spec, name, change, told, least, alpha) for name, change, told in found]
+
+
+def _narrowed(spec: ModelSpec, frame: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Less the columns that slices have no need of: rows are taken from it many times."""
+    wanted = dict.fromkeys(["day", "label", *spec.score_columns, *spec.evaluate.slices])
+    return frame if frame is None else frame[[name for name in wanted if name in frame]]
 
 
 def find_concept(performance: Finding, inputs: list[str], enough: bool) -> Finding:

@@ -49,9 +49,11 @@ class Rules:
 
 
 def held_back(connection: Connection, model: str, as_of: str, rules: Rules) -> str | None:
-    """Why a request that no person makes has to wait, and until which data day; None when nothing holds it back."""
+    """Why a request that no person makes has to wait, and until which data day, if a later one lets it through; None
+    when nothing holds it back."""
     why = (
         _stopped(turned_down(connection, model), rules)
+        or _overtaken(connection, model, as_of)
         or _spent(connection, model, as_of, rules)
         or _cooling_down(connection, model, as_of, rules)
     )
@@ -77,10 +79,17 @@ def _stopped(versions: list[int], rules: Rules) -> str | None:
     )
 
 
+def _overtaken(connection: Connection, model: str, as_of: str) -> str | None:
+    newest = _newest_training(connection, model)
+    if newest is None or as_of >= newest:
+        return None
+    return f"a training as of {newest} is on record, and {as_of} is older: for older data a person has to ask"
+
+
 def _spent(connection: Connection, model: str, as_of: str, rules: Rules) -> str | None:
-    """Failed trainings count, too: each was paid for."""
+    """Of the period that ends with the as-of day. Failed trainings count, too: each was paid for."""
     since = shift_day(as_of, -rules.in_days)
-    mine = (batches.c.model == model, batches.c.forced.is_(False), batches.c.as_of > since)
+    mine = (batches.c.model == model, batches.c.forced.is_(False), batches.c.as_of > since, batches.c.as_of <= as_of)
     days = list(connection.scalars(select(batches.c.as_of).where(*mine).order_by(batches.c.as_of.desc())))
     if len(days) < rules.trainings:
         return None
@@ -92,14 +101,19 @@ def _spent(connection: Connection, model: str, as_of: str, rules: Rules) -> str 
 
 
 def _cooling_down(connection: Connection, model: str, as_of: str, rules: Rules) -> str | None:
-    mine = (batches.c.model == model, batches.c.forced.is_(False), batches.c.status != "failed")
-    newest = connection.scalar(select(func.max(batches.c.as_of)).where(*mine))
+    newest = _newest_training(connection, model)
     if newest is None or _days(newest, as_of) >= rules.cool_down_days:
         return None
     return (
         f"a training as of {newest} is on record, and {rules.cool_down_days} days of data have to lie between two. "
         f"Held back until {shift_day(newest, rules.cool_down_days)}"
     )
+
+
+def _newest_training(connection: Connection, model: str) -> str | None:
+    """The as-of day of the newest one that no person forced and that has not failed."""
+    mine = (batches.c.model == model, batches.c.forced.is_(False), batches.c.status != "failed")
+    return connection.scalar(select(func.max(batches.c.as_of)).where(*mine))
 
 
 def _days(first: str, last: str) -> int:

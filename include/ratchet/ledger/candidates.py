@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ratchet.ledger.chain import Chain
 from ratchet.ledger.decisions import Candidate
-from ratchet.ledger.rows import read_one
+from ratchet.ledger.rows import keep_first, read_one
 from ratchet.ledger.tables import candidates
 
 
@@ -30,23 +30,18 @@ class Candidates:
         The first of a key stands: a second call returns it, whatever else differs. Of two attempts at once it is the
         run of the first that counts.
         """
+        row = {
+            "model": model,
+            "key": key,
+            "name": name,
+            "run_id": run_id,
+            "model_digest": model_digest,
+            "metrics": metrics,
+            "manifest": manifest,
+        }
+        subject = f"models/{model}/candidates/{key}"
         with self._chain.write() as transaction:
-            mine = (candidates.c.model == model, candidates.c.key == key)
-            if known := read_one(transaction.connection, Candidate, candidates, *mine):
-                return known
-            row = {
-                "model": model,
-                "key": key,
-                "name": name,
-                "run_id": run_id,
-                "model_digest": model_digest,
-                "metrics": metrics,
-                "manifest": manifest,
-                "recorded_at": transaction.now,
-            }
-            subject = f"models/{model}/candidates/{key}"
-            transaction.append("candidate_recorded", subject, transaction.add(candidates, row))
-            return read_one(transaction.connection, Candidate, candidates, *mine)
+            return keep_first(transaction, Candidate, candidates, row, entry="candidate_recorded", subject=subject)
 
     def candidate(self, model: str, key: str) -> Candidate | None:
         """The candidate of that key; None when none has been recorded."""

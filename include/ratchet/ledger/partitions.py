@@ -11,7 +11,7 @@ from ratchet.days import check_day
 from ratchet.errors import ConflictError
 from ratchet.ledger.chain import Chain, Transaction
 from ratchet.ledger.plain import instant
-from ratchet.ledger.rows import read_all, read_one
+from ratchet.ledger.rows import keep_first, read_all, read_one
 from ratchet.ledger.tables import checks, partitions, refusals, scorings
 from ratchet.ledger.values import Check, Partition, Refusal, Scored
 
@@ -187,38 +187,36 @@ class Watched:
         """Record a drift check of `version` as of a day. `key` is the digest of what it was made from (predictions,
         window, settings): the first record under a key stands, a second call returns it."""
         as_of = check_day(as_of, "as_of")
+        row = {
+            "model": model,
+            "key": key,
+            "as_of": as_of,
+            "version": version,
+            "result": result,
+            "report_url": report_url,
+        }
+        subject = f"models/{model}/checks/{as_of}"
         with self._chain.write() as transaction:
-            mine = (checks.c.model == model, checks.c.key == key)
-            known = read_one(transaction.connection, Check, checks, *mine)
-            if known:
-                return known
-            row = {
-                "model": model,
-                "key": key,
-                "as_of": as_of,
-                "version": version,
-                "result": result,
-                "report_url": report_url,
-                "recorded_at": transaction.now,
-            }
-            transaction.append("drift_checked", f"models/{model}/checks/{as_of}", transaction.add(checks, row))
-            return read_one(transaction.connection, Check, checks, *mine)
+            return keep_first(transaction, Check, checks, row, entry="drift_checked", subject=subject)
 
-    def newest_check(self, model: str, version: int, as_of: str | None = None) -> Check | None:
-        """The version's check as of its newest day, or as of that one: of several, the one recorded last, which has
-        taken the place of those before. None when there is none."""
+    def newest_check(
+        self, model: str, version: int, as_of: str | None = None, before: str | None = None
+    ) -> Check | None:
+        """The version's check as of its newest day, as of that one, or of the newest `before` a day: of several, the
+        one recorded last, which has taken the place of those before. None when there is none."""
         mine = [checks.c.model == model, checks.c.version == version]
         mine += [checks.c.as_of == as_of] if as_of else []
+        mine += [checks.c.as_of < before] if before else []
         with self._chain.read() as connection:
             return read_one(
                 connection, Check, checks, *mine, order=(checks.c.as_of.desc(), checks.c.recorded_at.desc())
             )
 
-    def checks(self, model: str) -> list[Check]:
-        """The model's drift checks, oldest as-of first."""
+    def checks(self, model: str, first: str | None = None, last: str | None = None) -> list[Check]:
+        """The model's drift checks, as of the days `first` to `last` if given, oldest as-of first."""
+        mine, order = [checks.c.model == model, *_between(checks.c.as_of, first, last)], (checks.c.as_of,)
         with self._chain.read() as connection:
-            order = (checks.c.as_of, checks.c.recorded_at)
-            return read_all(connection, Check, checks, checks.c.model == model, order=order)
+            return read_all(connection, Check, checks, *mine, order=(*order, checks.c.recorded_at))
 
 
 def _record_day(

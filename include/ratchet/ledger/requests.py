@@ -43,7 +43,8 @@ class Requests:
         - A batch that has not failed for the same model, as-of and recipe, or one not yet started for the same model
           and as-of, takes the request in ("merged"), also when it is done.
         - Else, unless a person asks (`source` "person"), the `rules` have to let it through: the broker has not
-          stopped, the budget is not spent, the cool-down is over ("suppressed"; see ratchet.ledger.broker).
+          stopped, it is not of older data than the newest training, the budget is not spent, the cool-down is over
+          ("suppressed"; see ratchet.ledger.broker).
 
         Raises ParameterError for a wrong day, an empty reason, source or actor.
         """

@@ -11,7 +11,7 @@ from ratchet.days import check_day
 from ratchet.ledger.chain import Chain
 from ratchet.ledger.field_values import FieldEvidence, Shadow
 from ratchet.ledger.plain import check_words
-from ratchet.ledger.rows import read_all, read_one
+from ratchet.ledger.rows import keep_first, read_all, read_one
 from ratchet.ledger.tables import events, evidences, shadows
 
 
@@ -78,24 +78,18 @@ class Shadows:
     ) -> FieldEvidence:
         """Keep what the field says of a version. The first record under a key stands: a second call returns it."""
         as_of = check_day(as_of, "as_of")
+        row = {
+            "model": model,
+            "key": key,
+            "version": version,
+            "champion_version": champion_version,
+            "as_of": as_of,
+            "result": result,
+            "report_url": report_url,
+        }
+        subject = f"models/{model}/shadow/{version}"
         with self._chain.write() as transaction:
-            mine = (evidences.c.model == model, evidences.c.key == key)
-            known = read_one(transaction.connection, FieldEvidence, evidences, *mine)
-            if known:
-                return known
-            row = {
-                "model": model,
-                "key": key,
-                "version": version,
-                "champion_version": champion_version,
-                "as_of": as_of,
-                "result": result,
-                "report_url": report_url,
-                "recorded_at": transaction.now,
-            }
-            subject = f"models/{model}/shadow/{version}"
-            transaction.append("evidence_weighed", subject, transaction.add(evidences, row))
-            return read_one(transaction.connection, FieldEvidence, evidences, *mine)
+            return keep_first(transaction, FieldEvidence, evidences, row, entry="evidence_weighed", subject=subject)
 
     def newest_evidence(self, model: str, version: int, champion_version: int | None = None) -> FieldEvidence | None:
         """The version's evidence that was recorded last, against that champion or any; None for none."""

@@ -6,9 +6,9 @@ the version is better, and it never becomes champion by it: that takes `{name}.p
 
 It ends by itself, on record and with an alert, when the version can't score or gives scores that can't be right; that
 day's rows are then scored by the champion alone. Once outcomes have come it ends for gross harm, too; where they come
-after its last day, the alert tells of it. Fewer than 8 days show none, however gross: the default of 7 is for what is
-seen before a day is published. It also ends when the champion moves, and after the spec's `field_test.canary_days`
-event days.
+after its last day, the alert tells of it. It also ends when the champion moves, and after the spec's
+`field_test.canary_days` event days. Fewer than 8 of them show no harm by outcomes, however gross: such a canary is for
+what is seen before a day is published, and the answer's `outcomes` says so.
 
 A cleared run starts none: an approver starts a fresh one.
 

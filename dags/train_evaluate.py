@@ -6,15 +6,16 @@ fairness, robustness, explanation, serving and value), and registers the best on
 measured: no refit. The same inputs give the same challenger, never a second version.
 
 Started by dispatch for a batch of retrain requests. To ask for a training, trigger `{name}.retrain` instead: a run
-started here by hand files a request of its own first.
+started here without a batch files a request of its own first, and is skipped where that is held back.
 
-**Parameters**: `batch` (dispatch fills it in), `as_of` (only without a batch).
+**Parameters**: `batch` (dispatch fills it in); only without a batch: `as_of`, `source` (`api`; a `person` is never held
+back, and no run of another DAG counts as one).
 
 **When it fails**: dispatch starts a fresh run, up to three in all; candidates already fitted are found, not fitted
 again.
 """
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Param
 
 from ratchet_airflow import params
 from ratchet_airflow.assets import LEDGER
@@ -33,6 +34,7 @@ for spec in model_specs("train_evaluate"):
         params={
             "batch": params.text("the batch of retrain requests to work off"),
             "as_of": params.day("event day up to which data is used; only without a batch"),
+            "source": Param("api", enum=["person", "api"], description="who asks; only without a batch"),
         },
     ) as dag:
         snapshot = TakeTrainingSnapshotOperator(task_id="take_snapshot", model=spec.name)

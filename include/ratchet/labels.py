@@ -52,5 +52,11 @@ def is_label(spec: ModelSpec, label: pd.Series) -> pd.Series:
     return numbers.isin([0, 1]) if spec.task == "binary" else numbers.abs() < float("inf")
 
 
+def split_usable(spec: ModelSpec, rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The rows whose `label` is one of the spec's task, in the task's type; and how many others there are."""
+    usable = is_label(spec, rows["label"])
+    return rows[usable].astype({"label": LABEL_TYPES[spec.task]}), int((~usable).sum())
+
+
 def _as_numbers(label: pd.Series) -> pd.Series:
     return pd.to_numeric(label, errors="coerce").astype("float64")

@@ -134,9 +134,11 @@ def read_labels(
     last: str,
     as_of: str | None = None,
 ) -> pd.DataFrame:
-    """Key columns of the scored dataset and `label` (see ratchet.labels), for every outcome known as of a day."""
+    """Key columns of the scored dataset and `label`, for every outcome known as of a day; among them labels that can't
+    be used, which are for the caller to leave out (`ratchet.labels.split_usable`)."""
     source = _Source(dataset_specs, published, as_of)
-    return make_labels(spec, source.read(spec.outcome_dataset, first, last), source.spec(spec.scored_dataset).key)
+    outcomes, key = source.read(spec.outcome_dataset, first, last), source.spec(spec.scored_dataset).key
+    return make_labels(spec, outcomes, key, strict=False)
 
 
 def save_snapshot(snapshot: Snapshot, root: Storage | Path) -> str:

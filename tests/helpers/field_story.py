@@ -29,7 +29,7 @@ from ratchet.workflow import canary, dispatch, scoring, shadow, weighing
 
 PRELOADED = (evidence, page, routing, safety, Registry, dispatch)
 FIRST, AS_OF, SERVED, LAST = "2013-01-01", "2013-01-23", "2013-02-24", "2013-03-03"
-SHARE, CANARY_DAYS, VERDICT = 0.3, 4, "2" * 64
+SHARE, CANARY_DAYS, VERDICT, SPOILED = 0.3, 4, "2" * 64, 10
 CANARY = {"share": SHARE, "actor": "approver", "reason": "is it safe?", "run_id": "canary run"}
 CHANGES = {"field_test": {"canary_share": SHARE, "canary_days": CANARY_DAYS}, "approval": {"approvers": ["approver"]}}
 
@@ -72,6 +72,16 @@ def rows_of(day: str) -> pd.DataFrame:
             "recipe": "r",
         }
     )
+
+
+def spoil_labels(monkeypatch) -> None:
+    """From here on the SPOILED first rows of each day bear a label that is none."""
+    monkeypatch.setattr(training_story, "labels", _spoiled)
+
+
+def _spoiled(things: pd.DataFrame) -> pd.DataFrame:
+    label = things["heavy"].astype("int64").where(things["id"] % 1000 >= SPOILED, 7)
+    return things[["id"]].assign(label=label)
 
 
 def score_next(deployment: Deployment, days: int = 1) -> dict:

@@ -59,14 +59,22 @@ class Story:
         )
 
     def ask(
-        self, version: int, digest: str, run: str = "run-1", try_number: int = 1, by: Sequence[str] = ("anna",)
+        self, version: int, digest: str, run: str = "run-1", try_number: int = 1, by: Sequence[str] = ("analyst",)
     ) -> Approval:
         expires_at = self.now + timedelta(hours=72)
         dag, task = f"{MODEL}.promote", "approve"
         return self.ledger.ask_approval(MODEL, version, digest, by, dag, run, task, try_number, expires_at)
 
     def answer(self, version: int, said: str = "Approve", **how: object) -> Approval:
-        how = {"by": "bert", "by_id": "7", "at": self.now, "run": "run-1", "try_number": 1, "task": "approve", **how}
+        how = {
+            "by": "approver",
+            "by_id": "7",
+            "at": self.now,
+            "run": "run-1",
+            "try_number": 1,
+            "task": "approve",
+            **how,
+        }
         return self.ledger.record_answer(
             MODEL,
             version,
@@ -90,7 +98,7 @@ class Story:
         return verdict
 
     def promote(self, version: int, expected_epoch: int, **how: object) -> Champion:
-        how = {"allowed_approvers": ["bert"], "four_eyes": True, "now": self.now, **how}
+        how = {"allowed_approvers": ["approver"], "four_eyes": True, "now": self.now, **how}
         return self.ledger.promote(MODEL, version, expected_epoch, **how)
 
     def two_champions(self) -> None:
@@ -103,8 +111,8 @@ class Story:
         return self.ledger.rollback(MODEL, to_version, actor, "scores went wrong", expected_epoch)
 
     def start_canary(self, version: int, **how: object) -> Routing:
-        how = {"share": 0.1, "most": 0.2, "first_day": "2013-05-01", "days": 7, "actor": "bert", **how}
-        rules = {"allowed": ["bert"], "four_eyes": True}
+        how = {"share": 0.1, "most": 0.2, "first_day": "2013-05-01", "days": 7, "actor": "approver", **how}
+        rules = {"allowed": ["approver"], "four_eyes": True}
         return self.ledger.start_canary(
             MODEL, version, **{"reason": "safe on few rows?", "run_id": f"canary-{version}", **rules, **how}
         )

@@ -205,6 +205,18 @@ def test_a_line_that_a_full_disk_cuts_short_is_not_sent_and_the_next_begins_anew
     assert len(cut) == 100 and json.loads(whole[0])["id"] == alert.id
 
 
+def test_the_file_may_be_moved_away_at_any_time_and_the_next_alert_begins_another(tmp_path):
+    deployment, of = deployment_with(tmp_path), ("performance/all", "inputs/temp")
+    path = deployment.settings.var / "alerts" / "alerts.jsonl"
+    for key in of:
+        raised(deployment, key=key)
+        sweep(deployment)
+        assert [line["key"] for line in lines(deployment)] == [key]
+        path.rename(path.with_suffix(f".{of.index(key)}"))
+    first, second = (path.with_suffix(f".{number}").read_text("utf-8").splitlines() for number in (0, 1))
+    assert (len(first), len(second)) == (1, 1) and not path.exists()
+
+
 def test_killed_between_sending_and_the_record_it_is_sent_again(tmp_path, monkeypatch):
     from ratchet.ledger import Ledger
 
@@ -226,7 +238,7 @@ def test_a_person_sees_what_is_open_and_settles_it_in_their_name(tmp_path, monke
     from ratchet import cli
 
     deployment = as_environment(deployment_with(tmp_path))
-    monkeypatch.setenv("LOGNAME", "anna")
+    monkeypatch.setenv("LOGNAME", "analyst")
     for name in ("URL", "KEY_FILE", "HEAD_FILE"):
         monkeypatch.setenv(f"RATCHET_LEDGER_{name}", str(getattr(deployment.settings, f"ledger_{name.lower()}")))
     raised(deployment, hurts="0.04 AUC")
@@ -240,7 +252,7 @@ def test_a_person_sees_what_is_open_and_settles_it_in_their_name(tmp_path, monke
     code, told = ratchet("alerts", MODEL)
     assert code == 0 and "PAGE flight_delay: AUC fell" in told and "hurts: 0.04 AUC" in told
     assert ratchet("settle-alert", MODEL, "performance/all", "--reason", "planned")[0] == 0
-    assert deployment.ledger.events(f"alerts/{MODEL}")[-1].actor == "anna"
+    assert deployment.ledger.events(f"alerts/{MODEL}")[-1].actor == "analyst"
     assert ratchet("alerts")[1] == "no open alert\n"
     assert ratchet("settle-alert", MODEL, "performance/all", "--reason", "planned")[0] == 1
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 from ledger_story import MODEL, Story
 from small_loop import SMALL, deployment_in, make_home
 
 from ratchet.days import days_between
+from ratchet.deployment import Deployment
 from ratchet.workflow.dispatch import keep_house
 from ratchet.workflow.requests import AT_REST, STOPPED, ask_retrain_for_growth, tell_of_stop
+from ratchet.workflow.staleness import mark_stale
 
 NOW = datetime(2013, 4, 1, tzinfo=UTC)
 USED = days_between("2013-02-20", "2013-03-31")  # 40 days
@@ -21,6 +25,13 @@ def world(folder, **retrain_when):
     grows = {"data_grows_by": 0.1, "cool_down_days": 7}
     make_home(folder / "home", **{**SMALL, "retrain_when": grows | retrain_when})
     return deployment_in(folder)
+
+
+@pytest.fixture(scope="module")
+def empty_mlflow(tmp_path_factory):
+    """A deployment, with all as it is but for an MLflow that knows no model: to make one takes longer than a test."""
+    address = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+    return lambda deployment: Deployment(replace(deployment.settings, mlflow_tracking_uri=address))
 
 
 def publish(deployment, *days):
@@ -90,6 +101,33 @@ def test_what_was_let_through_and_failed_is_asked_again_with_the_next_day(grown)
     assert filed(grown) == [("2013-04-05", "accepted"), ("2013-04-06", "accepted")]
 
 
+def test_a_model_whose_feature_package_is_gone_does_not_stop_the_sweep_for_the_others(
+    grown, empty_mlflow, monkeypatch, caplog
+):
+    """Its growth asks for a training, whose recipe can't be told."""
+    publish(grown, *days_between("2013-04-04", "2013-04-30"))
+    monkeypatch.setattr("ratchet.workflow.requests.AT_REST", timedelta(0))
+    models = grown.settings.home / "include" / "models"
+    spec = yaml.safe_load((models / f"{MODEL}.yaml").read_text("utf-8"))
+    (models / "later_model.yaml").write_text(yaml.safe_dump(spec), "utf-8")
+    (models / f"{MODEL}.yaml").write_text(
+        yaml.safe_dump({**spec, "feature_function": "gone_package:features"}), "utf-8"
+    )
+    deployment = empty_mlflow(grown)
+    assert [*deployment.models.good] == [MODEL, "later_model"]
+    deployment.ledger.raise_alert("later_model", STOPPED, "warn", "it is not trained any more", {}, "r")
+    keep_house(deployment)
+    assert "no package 'gone_package'" in caplog.text and filed(grown) == []
+    assert deployment.ledger.open_alerts("later_model") == []
+
+
+def test_a_dataset_that_an_old_training_was_made_from_and_that_is_gone_hinders_no_sweep(grown):
+    """One that is still the model's is looked at as ever."""
+    used = {"gone": {"2013-03-01": [1, "d", "a"]}, "outcomes": {USED[0]: [1, "what it was", "a"]}}
+    grown.ledger.record_snapshot(MODEL, "t" * 64, "2013-03-02", used)
+    assert [(mark.subject, mark.dataset, mark.day) for mark in mark_stale(grown)] == [("t" * 64, "outcomes", USED[0])]
+
+
 def test_nothing_grows_where_the_spec_says_so_or_without_a_champion(grown, tmp_path):
     publish(grown, *days_between("2013-04-04", "2013-04-30"))
     assert ask(world(tmp_path, data_grows_by=None)) is None
@@ -98,8 +136,8 @@ def test_nothing_grows_where_the_spec_says_so_or_without_a_champion(grown, tmp_p
     assert ask(nobody) is None
 
 
-def test_a_person_is_asked_while_the_broker_has_stopped(tmp_path):
-    deployment = world(tmp_path, stop_after_rejected=2)
+def test_a_person_is_asked_while_the_broker_has_stopped(tmp_path, empty_mlflow):
+    deployment = empty_mlflow(world(tmp_path, stop_after_rejected=2))
     spec, ledger, story = deployment.model(MODEL), deployment.ledger, Story(deployment.ledger, NOW)
     for version in (1, 2):
         story.register(version)

@@ -10,7 +10,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from field_story import AS_OF, CANARY, CANARY_DAYS, LAST, MODEL, SERVED, SHARE, publish, score_next
+from field_story import (
+    AS_OF,
+    CANARY,
+    CANARY_DAYS,
+    LAST,
+    MODEL,
+    SERVED,
+    SHARE,
+    SPOILED,
+    publish,
+    score_next,
+    spoil_labels,
+)
 from forks import Forks
 from small_loop import deployment_in
 from spoiled_models import flip_a_bit
@@ -20,7 +32,9 @@ from ratchet.deployment import Deployment
 from ratchet.errors import ApprovalError, ParameterError
 from ratchet.failpoints import arm
 from ratchet.field_test.routing import in_share
+from ratchet.field_test.safety import LEAST_DAYS
 from ratchet.score import score_frame
+from ratchet.specs.watching import FieldTest
 from ratchet.workflow import canary as canaries
 from ratchet.workflow.canary import Canary, check_canary, start_canary, stop_canary
 from ratchet.workflow.dispatch import list_due
@@ -148,11 +162,15 @@ def test_what_can_not_be_right_ends_it_before_anybody_sees_it_and_the_champion_s
     assert stop_canary(world, MODEL, actor="operator", reason="seen") == {"canary": None} and alerts(world) == []
 
 
-def serve_harm(world: Deployment, days: int) -> None:
-    """A canary of so many days, which are scored: what it says is the opposite, and its range doesn't show it."""
+def set_days(world: Deployment, days: int) -> None:
     spec = world.model(MODEL)
     field_test = spec.field_test.model_copy(update={"canary_days": days})
     world.models.good[MODEL] = spec.model_copy(update={"field_test": field_test})
+
+
+def serve_harm(world: Deployment, days: int) -> None:
+    """A canary of so many days, which are scored: what it says is the opposite, and its range doesn't show it."""
+    set_days(world, days)
     start(world)
     last = shift_day(FIRST_DAY, days - 1)
     publish(world, days_between(shift_day(LAST, 1), last))
@@ -172,8 +190,26 @@ def test_no_harm_leaves_it_alone_and_is_looked_for_once_per_what_there_is_to_loo
     start(world)
     score_next(world, CANARY_DAYS)
     assert len(due_checks(world)) == 1
-    assert check_canary(world, MODEL) == {"canary": "k000001", "days": CANARY_DAYS, "harm": None}
+    found = {"canary": "k000001", "days": CANARY_DAYS, "unusable_labels": 0, "harm": None}
+    assert check_canary(world, MODEL) == found
     assert due_checks(world) == [] and ends(world) == [(None, None)]
+
+
+def test_rows_whose_label_can_not_be_used_are_left_out_and_counted(world, monkeypatch):
+    spoil_labels(monkeypatch)
+    start(world)
+    score_next(world, CANARY_DAYS)
+    served = world.lake.read(f"predictions/{MODEL}", first=FIRST_DAY)
+    without = int(((served["model_version"] == 2) & (served["id"] % 1000 < SPOILED)).sum())
+    found = {"canary": "k000001", "days": CANARY_DAYS, "unusable_labels": without, "harm": None}
+    assert without and check_canary(world, MODEL) == found
+
+
+@pytest.mark.parametrize("days", [LEAST_DAYS - 1, LEAST_DAYS])
+def test_a_canary_too_short_for_outcomes_to_show_harm_says_so_when_it_starts(world, days):
+    set_days(world, days)
+    assert start(world)["outcomes"].startswith("not compared: fewer than 8" if days < LEAST_DAYS else "compared")
+    assert FieldTest().canary_days >= LEAST_DAYS
 
 
 @pytest.mark.parametrize("ended", [None, "days over"])
@@ -190,6 +226,18 @@ def test_gross_harm_is_told_once_outcomes_have_come_also_after_its_last_day(worl
     assert due_checks(world) == [] and check_canary(world, MODEL)["harm"] is None and alerts(world) == []
     publish(world, [FIRST_DAY], weight=0.5)
     assert due_checks(world) == [], "its last day was looked at"
+
+
+def test_another_canary_hides_nothing_that_is_owed_of_the_one_before(world):
+    start(world)
+    score_next(world, CANARY_DAYS + 1)
+    assert ends(world) == [("days over", "ratchet")]
+    start(world, run_id="second")
+    assert len(due_checks(world)) == 1
+    found = check_canary(world, MODEL)
+    assert (found["canary"], found["days"]) == ("k000001", CANARY_DAYS)
+    assert due_checks(world) == []
+    assert check_canary(world, MODEL) == {"canary": "k000002", "days": 0, "unusable_labels": 0, "harm": None}
 
 
 def test_the_question_which_routing_a_day_is_under_changes_nothing(world):

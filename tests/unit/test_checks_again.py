@@ -170,7 +170,7 @@ def test_k1_a_check_killed_before_its_record_leaves_the_same_rows_when_made_agai
     assert "killed" not in set(deployment.lake.read(f"drift/{MODEL}")["key"])
 
 
-def test_an_erased_reference_is_an_answer_and_no_check_is_started_for_it(copy_of, checked):
+def test_an_erased_reference_is_an_answer_on_record_and_no_check_is_started_for_it(copy_of, checked):
     deployment = copy_of(checked)
     flown = deployment.lake.read("datasets/flights", DAY, DAY)["tailnum"]
     judged = deployment.lake.read("datasets/flights", "2013-01-10", "2013-01-16")["tailnum"]
@@ -182,7 +182,9 @@ def test_an_erased_reference_is_an_answer_and_no_check_is_started_for_it(copy_of
     assert due(deployment, "check_drift") == []
     told = check_drift(deployment, MODEL)
     assert told["status"] == "not enough data" and "erased" in told["explanation"]
-    assert deployment.ledger.checks(MODEL) == [before]
+    assert (told["replaces"], told["baseline"]) == (before.key, None) and told["performance"]["rows"]
+    assert check_drift(deployment, MODEL) == told | {"status": "unchanged"}
+    assert len(deployment.ledger.checks(MODEL)) == 2 and due(deployment, "check_drift") == []
 
 
 def test_data_and_skew_are_told_beside_what_moved(copy_of, checked):

@@ -11,10 +11,16 @@ from small_loop import FIRST_AS_OF, MODEL, SMALL, answer, ask, deployment_in, ma
 from ratchet.digests import frame_digest
 from ratchet.upstream import land_flights
 from ratchet.workflow.dispatch import ATTEMPTS, Due, give_up, list_due, runs_to_start
+from ratchet.workflow.failed_runs import FailedRun
 from ratchet.workflow.ingestion import ingest_partitions
 from ratchet.workflow.promotion import judge_challenger
 from ratchet.workflow.scoring import due_days, inputs_digests, score_partitions
 from ratchet.workflow.training import request_retrain
+
+
+def is_known_as_an_attempt(due: Due) -> bool:
+    """By whoever finds the run failed."""
+    return [FailedRun(due.dag_id, due.run_id(n)).attempt for n in (1, 3)] == [1, 3]
 
 
 def due_of(deployment, kind: str) -> list[Due]:
@@ -42,7 +48,7 @@ def test_a_request_is_due_until_its_training_is_done(copy_of, taken_in):
     batch = request(deployment)
     (due,) = list_due(deployment)
     assert (due.dag_id, due.conf) == (f"{MODEL}.train_evaluate", {"batch": batch})
-    assert list_due(deployment) == [due]
+    assert list_due(deployment) == [due] and is_known_as_an_attempt(due)
     deployment.ledger.start_batch(batch, due.run_id(1), MODEL)
     assert list_due(deployment) == [replace(due, held_by=due.run_id(1))], "its run may have died"
     assert train(deployment, FIRST_AS_OF)["version"] == 1
@@ -62,7 +68,7 @@ def test_a_training_given_up_is_out_of_the_way(copy_of, taken_in):
 def test_a_challenger_is_due_until_something_final_is_said(copy_of, trained):
     deployment = copy_of(trained)
     (due,) = list_due(deployment)
-    assert (due.dag_id, due.conf) == (f"{MODEL}.promote", {"version": 1})
+    assert (due.dag_id, due.conf) == (f"{MODEL}.promote", {"version": 1}) and is_known_as_an_attempt(due)
     judge_challenger(deployment, MODEL, 1)
     ask(deployment, 1)
     assert list_due(deployment) == [due]
@@ -75,7 +81,7 @@ def test_a_promotion_makes_scoring_due_and_scoring_ends_it(copy_of, trained):
     deployment = copy_of(trained)
     promote(deployment, 1)
     (due,) = list_due(deployment)
-    assert due.dag_id == f"{MODEL}.score"
+    assert due.dag_id == f"{MODEL}.score" and is_known_as_an_attempt(due)
     assert (due.conf["days"][0], due.conf["days"][-1]) == (FIRST_AS_OF, "2013-01-30")
     score_partitions(deployment, MODEL, due.conf["days"][:3])
     (rest,) = list_due(deployment)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import task_world
 from task_world import (
     BEFORE,
     CLASSES,
@@ -129,15 +131,6 @@ def test_a_window_without_predictions_on_record_is_not_enough(worlds, tmp_path):
     assert "0 rows" in told["explanation"]
 
 
-def test_a_reference_that_somebody_tidied_away_is_an_answer(worlds, tmp_path):
-    deployment = go_on(worlds["regression"], tmp_path / "world")
-    digest = deployment.ledger.challenger(MODEL, 1).snapshot
-    (deployment.settings.var / "lake" / "snapshots" / MODEL / digest / "manifest.json").unlink()
-    told = check_drift(deployment, MODEL)
-    assert told["status"] == "not enough data" and "are gone" in told["explanation"]
-    assert deployment.ledger.checks(MODEL) == []
-
-
 def test_an_alert_is_settled_once_its_finding_is_usual_again_and_an_old_day_changes_nothing(worlds, tmp_path):
     """Checked as of two days in turn: in the first the larger thing is the lighter one, then that was corrected."""
     deployment = go_on(worlds["regression"], tmp_path / "world", sign=-1.0)
@@ -166,6 +159,21 @@ def test_what_was_lost_after_a_check_was_recorded_is_made_up_for(worlds, tmp_pat
         assert check_drift(two, MODEL) == {**told, "status": "unchanged"}
     assert [r.reason for r in two.ledger.requests(MODEL) if r.source == "performance"] == told["ask_retrain"]
     assert [a.key for a in two.ledger.open_alerts(MODEL)] == [a.key for a in one.ledger.open_alerts(MODEL)]
+
+
+def test_a_retrain_that_cannot_be_filed_yet_stops_neither_the_page_nor_later_checks(worlds, tmp_path):
+    """The windows are longer than the data there is."""
+    go_on(worlds["regression"], tmp_path / "world", sign=-1.0)
+    deployment = write_spec(tmp_path / "world", "regression", windows={"validate_days": 10, "judge_days": 30})
+    told = check_drift(deployment, MODEL)
+    (asked,) = told["requests"]
+    assert (asked["request"], asked["status"]) == (None, "not filed") and json.dumps(told)
+    assert asked["explanation"].startswith("no days left to train on as of 2013-02-01; run as of ")
+    page = next(one for one in deployment.ledger.open_alerts(MODEL) if one.key == "performance/all")
+    assert page.facts["done"] == f"no retrain request could be filed: {asked['explanation']}"
+    assert check_drift(deployment, MODEL) == {**told, "status": "unchanged"}
+    filed = check_drift(write_spec(tmp_path / "world", "regression"), MODEL)
+    assert [one["status"] for one in filed["requests"]] == ["accepted"], "once the windows fit"
 
 
 def test_c7_a_check_made_again_asks_no_second_time_and_doubles_no_alert(worlds, tmp_path):
@@ -255,14 +263,40 @@ def test_c6_a_day_delivered_after_the_check_s_day_is_missing_in_it_for_good(worl
     assert findings(other, "data")[f"{THINGS}/missing"]["state"] == "moved"
 
 
-def test_a_champion_whose_reference_is_gone_is_told_once(worlds, tmp_path):
-    deployment = go_on(worlds["regression"], tmp_path / "world")
+def hide_reference(deployment, where: Path) -> tuple[Path, Path]:
     digest = deployment.ledger.challenger(MODEL, 1).snapshot
     (manifest,) = deployment.settings.var.glob(f"**/{digest}/manifest.json")
-    kept = manifest.rename(tmp_path / "manifest.json")
-    for _ in range(2):
-        assert check_drift(deployment, MODEL)["status"] == "not enough data"
-        (alert,) = deployment.ledger.open_alerts(MODEL)
-        assert (alert.key, alert.level, alert.times) == ("reference/gone", "warn", 1)
+    return manifest.rename(where / "manifest.json"), manifest
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_its_reference_a_check_is_on_record_and_made_again_once_it_is_back(worlds, tmp_path, task):
+    deployment = go_on(worlds[task], tmp_path / "world")
+    kept, manifest = hide_reference(deployment, tmp_path)
+    blind = check_drift(deployment, MODEL)
+    assert blind["status"] == "not enough data" and "are gone" in blind["explanation"] and blind["report"]
+    assert blind["performance"] and blind["baseline"] is None and blind["requests"] == []
+    assert check_drift(deployment, MODEL) == blind | {"status": "unchanged"}
+    (alert,) = deployment.ledger.open_alerts(MODEL)
+    assert (alert.key, alert.level, alert.times) == ("reference/gone", "warn", 1)
+    (check,) = deployment.ledger.checks(MODEL)
     kept.rename(manifest)
-    assert check_drift(deployment, MODEL)["status"] == "checked" and deployment.ledger.open_alerts(MODEL) == []
+    seeing = check_drift(deployment, MODEL)
+    assert (seeing["status"], seeing["replaces"]) == ("checked", check.key)
+    assert deployment.ledger.open_alerts(MODEL) == []
+    hide_reference(deployment, tmp_path)
+    assert check_drift(deployment, MODEL)["status"] == "unchanged", "what it saw stands"
+    assert [one.key for one in deployment.ledger.open_alerts(MODEL)] == ["reference/gone"]
+
+
+def test_without_its_reference_what_is_wrong_with_data_and_labels_is_told(worlds, tmp_path, monkeypatch):
+    """A day was never delivered, and what is weighed has no end."""
+    deployment = go_on(worlds["regression"], tmp_path / "world", last="2013-01-24")
+    publish(deployment, "2013-01-26", LAST)
+    scoring.score_partitions(deployment, MODEL, days_between("2013-01-26", LAST))
+    hide_reference(deployment, tmp_path)
+    monkeypatch.setattr(task_world, "label_regression", lambda things: things[["id"]].assign(label=math.inf))
+    told = check_drift(deployment, MODEL)
+    raised = {one.key: one.level for one in deployment.ledger.open_alerts(MODEL)}
+    assert raised == {"reference/gone": "warn", f"data/{THINGS}/missing": "warn", "labels/all": "page"}
+    assert told["state"] == "broken data" and len(told["alerts"]) == 2

@@ -13,10 +13,12 @@ from airflow.sdk import DAG
 from small_loop import MODEL, REPO, deployment_in, make_home
 
 from ratchet.alert_text import runbook_of
+from ratchet.workflow.champion_alerts import tell_of_champions
 from ratchet.workflow.dispatch import Due, give_up, settle_given_up
 from ratchet.workflow.failed_runs import FailedRun, raise_failed_run, watch_runs
 from ratchet.workflow.loop_alerts import note_mlflow, note_refused, note_sweep, verify_ledger
 from ratchet_airflow.notifiers import FailedRunNotifier
+from ratchet_airflow.operators.dispatch import SendAlertsOperator
 
 INGEST, SCORE, CHECK = "flights.ingest_validate", f"{MODEL}.score", f"{MODEL}.check_drift"
 
@@ -64,6 +66,7 @@ LEVELS = {
     (SCORE, "score__2013-02-01__2013-02-03__abc__3"): "warn",  # giving it up is an alert of its own
     (f"{MODEL}.train_evaluate", "train__2013-02-01__b000001__2"): "note",
     ("ratchet.upkeep", "scheduled__2013-02-01T00:00:00+00:00"): "warn",
+    (f"{MODEL}.rollback", "incident__42__1"): "warn",  # a caller's own id
 }
 
 
@@ -127,14 +130,29 @@ def test_one_that_was_cleared_and_succeeds_is_settled_and_may_fail_anew(deployme
         (f"{MODEL}.train_evaluate", "train__2013-02-01__b000001__1", "train__2013-02-01__b000001__2", True),
         (f"{MODEL}.train_evaluate", "train__2013-02-01__b000001__1", "train__2013-02-01__b000002__2", False),
         (INGEST, "manual__1", "manual__2", False),  # it may have been about other days
+        (f"{MODEL}.reproduce", "scheduled__2013-02-03T03:00:00+00:00", "scheduled__2013-02-10T03:00:00+00:00", False),
+        (f"{MODEL}.monthly_report", "scheduled__2013-05-01T08:00:00+00:00", "scheduled__2013-06-01T08:00:00", False),
+        (f"{MODEL}.rollback", "incident__42__1", "incident__42__2", False),  # a caller's own ids
     ],
 )
 def test_a_later_run_of_the_same_work_settles_it_once_and_for_all(deployment, dag, run, later, settles):
     scheduler = Scheduler({(dag, run): "failed"})
-    watch_runs(deployment, scheduler)
+    assert watch_runs(deployment, scheduler)["settled"] == []
     scheduler.runs[dag, later] = "success"
     assert bool(watch_runs(deployment, scheduler)["settled"]) is settles
     assert watch_runs(deployment, scheduler) == {"raised": [], "settled": []}
+
+
+def test_what_the_loop_does_about_a_failed_run_is_said_of_dispatch_s_own_and_of_the_same_work_only():
+    begins = {
+        FailedRun(SCORE, "score__a__b__c__2"): "dispatch starts afresh what is still due",
+        FailedRun(SCORE, "score__a__b__c__3"): "the last of 3 attempts",
+        FailedRun(SCORE, "ticket__7__1"): "nothing",
+        FailedRun(f"{MODEL}.rollback", "incident__42__1"): "nothing",
+        FailedRun(SCORE, "scheduled__2013-02-01"): "the next run by the schedule takes the same work up",
+        FailedRun(f"{MODEL}.reproduce", "scheduled__2013-02-01"): "nothing: the next run by the schedule does other",
+    }
+    assert [run.done.startswith(said) for run, said in begins.items()] == [True] * len(begins)
 
 
 @pytest.mark.parametrize(
@@ -166,11 +184,50 @@ def test_what_dispatch_gave_up_is_a_page_until_it_is_done(deployment):
         assert len(deployment.ledger.open_alerts()) == left
 
 
-@pytest.mark.parametrize(("dag", "settles"), [(SCORE, False), (CHECK, False), (f"{MODEL}.promote", True)])
-def test_a_key_that_new_data_changed_is_no_sign_that_the_work_is_done(deployment, monkeypatch, dag, settles):
-    due = [Due(MODEL, dag, "of_later_data__f", {})]
+def test_a_spec_that_breaks_settles_nothing(tmp_path):
+    """Nothing is due of a model that nobody can read, and nothing is done."""
+    make_home(tmp_path / "home")
+    deployment = deployment_in(tmp_path)
+    due = Due(MODEL, SCORE, "score__a__b__c", {"days": ["a"]})
+    give_up(deployment, due)
+    scheduler = Scheduler({(SCORE, due.run_id(3)): "failed"})
+    raise_failed_run(deployment, FailedRun(SCORE, due.run_id(3)))
+    path = deployment.settings.model_specs / f"{MODEL}.yaml"
+    sound = path.read_text()
+    for spec, left in ((f"{sound}\nno_such_key: 1\n", 2), (sound, 0)):
+        path.write_text(spec)
+        deployment = deployment_in(tmp_path)
+        settle_given_up(deployment, list, ())
+        watch_runs(deployment, scheduler)
+        assert len(deployment.ledger.open_alerts()) == left
+
+
+def test_a_run_that_held_a_day_back_is_not_said_to_be_done(deployment):
+    """Its alert is settled: the day has one of its own, until it is scored."""
+    ledger, run = deployment.ledger, FailedRun(SCORE, "score__2013-02-01__2013-02-03__abc__1")
+    facts = {"day": "2013-02-02", "inputs_digest": "d", "version": 1, "why": "all rows have the same score"}
+    ledger.note("day_held", f"models/{MODEL}/held_days", facts, "ratchet")
+    raise_failed_run(deployment, run)
+    watch_runs(deployment, Scheduler({(SCORE, run.run_id): "failed"}))
+    assert ledger.newest_alert(MODEL, run.key).why == "it is done, or no longer due; still held back: 2013-02-02"
+    for _ in range(2):
+        tell_of_champions(deployment)
+        (alert,) = ledger.open_alerts()
+        assert (alert.key, alert.level, alert.times) == ("held/2013-02-02", "warn", 1)
+        assert alert.facts["why"] == facts["why"]
+    ledger.record_scored(MODEL, "2013-02-02", "d2", 1, 9, 1, {}, None)
+    tell_of_champions(deployment)
+    assert ledger.open_alerts() == []
+
+
+@pytest.mark.parametrize(
+    ("dag", "word", "settles"),
+    [(SCORE, "score", False), (CHECK, "check", False), (f"{MODEL}.promote", "promote", True)],
+)
+def test_a_key_that_new_data_changed_is_no_sign_that_the_work_is_done(deployment, monkeypatch, dag, word, settles):
+    due = [Due(MODEL, dag, f"{word}__of_later_data__f", {})]
     monkeypatch.setattr("ratchet.workflow.failed_runs.list_due", lambda deployment: due)
-    scheduler = Scheduler({(dag, "of_some_data__c__3"): "failed"})
+    scheduler = Scheduler({(dag, f"{word}__of_some_data__c__3"): "failed"})
     assert bool(watch_runs(deployment, scheduler)["settled"]) is settles
     due.clear()
     watch_runs(deployment, scheduler)
@@ -188,20 +245,58 @@ def test_k7_many_open_runs_are_asked_about_by_the_hundred(deployment):
     assert len(watch_runs(deployment, scheduler)["settled"]) == 42, "itself and what is before it, and the other itself"
 
 
-def test_a_training_given_up_is_settled_by_one_that_is_done(deployment):
-    ledger = deployment.ledger
+def test_a_training_given_up_is_settled_with_its_runs_by_one_that_is_done(deployment):
+    ledger, dag = deployment.ledger, f"{MODEL}.train_evaluate"
+    scheduler = Scheduler({(dag, f"train__x__{n}"): "failed" for n in (1, 2, 3)})
+    watch_runs(deployment, scheduler)
     batches = []
     for recipe in ("r1", "r2"):
-        asked = ledger.request_retrain(MODEL, "2013-02-01", "r", "person", "anna", recipe)
+        asked = ledger.request_retrain(MODEL, "2013-02-01", "r", "person", "analyst", recipe)
         batches.append(asked.batch_id)
         if recipe == "r1":
-            give_up(deployment, Due(MODEL, f"{MODEL}.train_evaluate", "train__x", {"batch": asked.batch_id}))
+            give_up(deployment, Due(MODEL, dag, "train__x", {"batch": asked.batch_id}))
     settle_given_up(deployment, list, ())
-    assert [alert.level for alert in ledger.open_alerts()] == ["warn"], "its batch is closed, and nothing trained"
+    watch_runs(deployment, scheduler)
+    levels = [alert.level for alert in ledger.open_alerts()]
+    assert levels == ["note"] * 3 + ["warn"], "its batch is closed, and nothing trained"
     ledger.start_batch(batches[1], "run", MODEL)
     ledger.finish_batch(batches[1], "done", 1)
     settle_given_up(deployment, list, ())
+    watch_runs(deployment, scheduler)
     assert ledger.open_alerts() == []
+
+
+class TaskOfASweep:
+    """What the task that sends alerts asks its own task instance; with `broken` the scheduler can't be asked."""
+
+    dag_id, broken = "ratchet.dispatch", False
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+
+    def get_task_states(self, dag_id, run_ids=None):
+        return {run_id: {"list_due": "success", "send_alerts": "running"} for run_id in run_ids}
+
+    def get_dr_count(self, dag_id, run_ids=None, states=None):
+        if self.broken:
+            raise ConnectionError("no answer")
+        return 0
+
+
+def test_a_sweep_whose_sending_itself_fails_three_times_is_a_page(deployment, as_environment):
+    as_environment(deployment)
+    send, dag, levels = SendAlertsOperator(task_id="send_alerts"), DAG("ratchet.dispatch", schedule=None), []
+    for n in range(3):
+        task = TaskOfASweep(f"scheduled__{n}")
+        task.broken = True
+        with pytest.raises(ConnectionError):
+            send.execute({"ti": task})
+        FailedRunNotifier()({"dag": dag, "run_id": task.run_id})
+        (alert,) = deployment.ledger.open_alerts()
+        levels.append(alert.level)
+    assert (levels, alert.key, alert.times) == (["note", "note", "page"], "loop/dispatch", 3)
+    send.execute({"ti": TaskOfASweep("scheduled__3")})
+    assert deployment.ledger.open_alerts() == []
 
 
 def test_a_sweep_that_fails_is_a_note_and_three_in_a_row_a_page(deployment):
@@ -226,7 +321,7 @@ def test_an_mlflow_that_is_away_gets_louder_with_time(deployment, monkeypatch):
 def test_a_ledger_that_does_not_verify_is_a_page(deployment):
     from ledger_story import tamper
 
-    deployment.ledger.request_retrain(MODEL, "2013-02-01", "r", "person", "anna", "recipe")
+    deployment.ledger.request_retrain(MODEL, "2013-02-01", "r", "person", "analyst", "recipe")
     assert verify_ledger(deployment)["ok"] and deployment.ledger.open_alerts() == []
     tamper(deployment.ledger, "UPDATE ledger_requests SET actor = 'nobody'")
     assert not verify_ledger(deployment)["ok"]

@@ -17,7 +17,7 @@ from ratchet.field_test.evidence import weigh
 from ratchet.field_test.losses import daily_losses, row_losses
 from ratchet.field_test.page import evidence_page
 from ratchet.field_test.safety import ALPHA as HARM_ALPHA
-from ratchet.field_test.safety import greatest_loss, gross_harm
+from ratchet.field_test.safety import LEAST_DAYS, greatest_loss, gross_harm
 
 ALPHA = 0.025
 YEARS = 400
@@ -135,8 +135,9 @@ def test_gross_harm_is_seen_in_weeks_and_a_canary_as_good_is_left_alone():
     assert len(turned.worse) == turned.trials and 14 <= np.median(turned.worse) <= 21
     assert gross_harm(daily(np.zeros(28))) is None and gross_harm(daily(np.zeros(0))) is None
     assert "more than 25% worse" in gross_harm(daily(np.full(28, -0.4)))
-    worst = daily(np.full(8, -0.8)).assign(champion=0.0)
-    assert "more than 25% worse" in gross_harm(worst) and gross_harm(worst.head(7)) is None, "as the docs say"
+    worst = daily(np.full(LEAST_DAYS, -1.0)).assign(champion=0.0, challenger=1.0)
+    assert LEAST_DAYS == 8, "as the docs say"
+    assert "more than 25% worse" in gross_harm(worst) and gross_harm(worst.head(LEAST_DAYS - 1)) is None
     assert gross_harm(daily(np.full(28, -0.03))) is None, "worse, but not grossly"
 
 

@@ -123,7 +123,7 @@ class World:
         self.deployment.ledger.record_snapshot("toys", digest, D4, {"things": partitions})
 
     def forget(self, reason: str = LETTER, **key: str) -> dict:
-        return forget_person(self.deployment, "things", key or {"person": ALICE}, reason, "dora")
+        return forget_person(self.deployment, "things", key or {"person": ALICE}, reason, "outsider")
 
     def things(self, day: str | None = None, version: int | None = None) -> pd.DataFrame:
         return self.deployment.lake.read("datasets/things", day, day, version=version)
@@ -236,7 +236,7 @@ def test_the_next_ingestion_finds_everything_unchanged(world):
 def test_read_again_by_another_recipe_the_rest_is_the_same(world):
     world.forget()
     world.write_suite(SUITE[:2])
-    report = readmit_partitions(world.deployment, "things", reason="a suite", actor="dora", first=D1, last=D2)
+    report = readmit_partitions(world.deployment, "things", reason="a suite", actor="outsider", first=D1, last=D2)
     assert (report["confirmed"], report["published"]) == ([D1, D2], [])
 
 
@@ -257,10 +257,10 @@ def test_who_did_it_why_and_how_often_is_on_record_and_never_whom(world):
     told = world.forget()
     ledger = world.deployment.ledger
     newest = ledger.partition("things", D1)
-    assert (newest.revision, newest.rows, newest.actor) == (3, 3, "dora")
+    assert (newest.revision, newest.rows, newest.actor) == (3, 3, "outsider")
     assert newest.reason == "erased: asked by letter of 3 May"
     (erasure,) = ledger.erasures("things")
-    assert (erasure.id, erasure.actor, list(erasure.key)) == (told["erasure"], "dora", ["person"])
+    assert (erasure.id, erasure.actor, list(erasure.key)) == (told["erasure"], "outsider", ["person"])
     kinds = [e.kind for e in ledger.events()]
     assert kinds.count("erasure_begun") == kinds.count("erasure_finished") == 1 and ledger.verify().ok
     text = (world.root / "var/ledger/ledger.db").read_bytes().decode("utf-8", "replace")
@@ -406,7 +406,7 @@ def run_in_a_process(world: World, armed: Path) -> int:
     code = (
         "import sys, test_forget as t; from small_loop import deployment_in; from pathlib import Path;"
         "from ratchet.workflow.erasure import forget_person;"
-        "forget_person(deployment_in(Path(sys.argv[1])), 'things', {'person': t.ALICE}, t.LETTER, 'dora')"
+        "forget_person(deployment_in(Path(sys.argv[1])), 'things', {'person': t.ALICE}, t.LETTER, 'outsider')"
     )
     paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1] / "helpers")])
     env = {**os.environ, "RATCHET_FAILPOINT_FILE": str(armed), "PYTHONPATH": paths}
@@ -491,7 +491,7 @@ def test_flights_of_one_plane_go_with_predictions_snapshots_and_what_they_made(c
     scored = len(deployment.lake.read(f"predictions/{MODEL}", day, day))
     snapshot = deployment.ledger.challenger(MODEL, 1).snapshot
     used = any(d in deployment.ledger.snapshots(MODEL)[0].partitions["flights"] for d in days)
-    told = forget_person(deployment, "flights", {"tailnum": plane}, "the owner asked", "dora")
+    told = forget_person(deployment, "flights", {"tailnum": plane}, "the owner asked", "outsider")
     assert told["days"] == days and told["also_in"] == ["planes"]
     on_day = int((flown[flown["day"] == day]["tailnum"] == plane).sum())
     assert len(deployment.lake.read(f"predictions/{MODEL}", day, day)) == scored - on_day

@@ -62,7 +62,7 @@ def test_d4_every_version_that_it_came_out_of_is_kept(deployment):
 
 def test_it_is_erased_with_the_rows_of_any_of_them(deployment):
     """Of a plane that only the correction knows of."""
-    told = forget_person(deployment, "flights", {"tailnum": f"{PLANE}1"}, "the owner asked", "dora")
+    told = forget_person(deployment, "flights", {"tailnum": f"{PLANE}1"}, "the owner asked", "outsider")
     assert (told["days"], told["snapshots"]) == ([DAY], {MODEL: [DIGEST]})
     assert list(deployment.lake.storage.list(f"snapshots/{MODEL}/{DIGEST}")) == []
     assert ingest_partitions(deployment, "flights")["status"] == "nothing new"

@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import mlflow
 import pytest
+from field_story import MODEL as THINGS
+from field_story import SPOILED, spoil_labels
 from small_loop import MODEL, redeliver
 from watched_world import spec_of
 
@@ -100,6 +102,14 @@ def text_of(report: dict) -> str:
 
 def facts_of(deployment) -> dict:
     return month_facts(deployment, deployment.model(MODEL), "2013-01", "2013-01-01", "2013-01-31")
+
+
+def test_rows_whose_label_can_not_be_used_are_left_out_of_performance_and_counted(copy_of, in_the_field, monkeypatch):
+    deployment, days = copy_of(in_the_field), 24
+    spoil_labels(monkeypatch)
+    facts = month_facts(deployment, deployment.model(THINGS), "2013-02", *month_days("2013-02"))
+    assert sum(week["rows"] for week in facts["weeks"]) == (60 - SPOILED) * days
+    assert [line for line in facts["summary"] if line.endswith(f"labels can't be used: {SPOILED * days}")]
 
 
 def test_the_month_of_a_champion_is_told_from_its_record(copy_of, reigning):

@@ -19,6 +19,7 @@ from ratchet.errors import ApprovalError, LedgerError, RatchetError
 from ratchet.workflow.approval import LEDGER_WAITS, record_answer
 from ratchet.workflow.dispatch import list_due
 from ratchet.workflow.promotion import judge_challenger
+from ratchet.workflow.training import request_retrain
 from ratchet_airflow import operators
 from ratchet_airflow.links import LINKS, DataDocsLink, DriftReportLink, EvidenceLink, MlflowLink, RequestLink
 from ratchet_airflow.operators import (
@@ -157,9 +158,24 @@ def test_the_same_run_or_key_asks_once_and_the_calendar_asks_in_its_own_name(as_
 
 def test_a_training_started_by_hand_is_on_record_too(as_environment, copy_of, taken_in):
     deployment = as_environment(copy_of(taken_in))
-    _, result = run(TakeTrainingSnapshotOperator, {"batch": None, "as_of": FIRST_AS_OF}, user="somebody")
+    asked = {"batch": None, "as_of": FIRST_AS_OF, "source": "person"}
+    _, result = run(TakeTrainingSnapshotOperator, asked, user="somebody")
     (request,) = deployment.ledger.requests(MODEL)
-    assert (request.actor, request.batch_id) == ("somebody", result["batch"])
+    assert (request.source, request.actor, request.batch_id) == ("person", "somebody", result["batch"])
+
+
+@pytest.mark.parametrize(("source", "run_type"), [("api", "manual"), ("person", "operator_triggered")])
+def test_a_training_that_no_person_started_is_held_back_as_any_request(
+    as_environment, copy_of, taken_in, source, run_type
+):
+    """What another DAG starts has the name of who started that."""
+    deployment = as_environment(copy_of(taken_in))
+    first = request_retrain(deployment, MODEL, reason="r", source="api", actor="a", as_of=FIRST_AS_OF)
+    asked = {"batch": None, "as_of": None, "source": source}  # the newest data: within the cool-down
+    with pytest.raises(AirflowSkipException, match="suppressed: a training as of 2013-01-17 is on record"):
+        run(TakeTrainingSnapshotOperator, asked, run_type=run_type)
+    assert [one.source for one in deployment.ledger.requests(MODEL)] == ["api", "api"]
+    assert deployment.ledger.batch(first["batch"]).status == "open"
 
 
 def test_an_unknown_key_changes_nothing(as_environment, copy_of, taken_in):
@@ -358,5 +374,6 @@ def test_the_field_through_its_operators_and_a_canary_in_the_name_of_who_started
     assert run(ScoreShadowOperator, {"version": None}, given=of)[1]["version"] == 2
     weigh, found = run(WeighEvidenceOperator, {"version": None}, given=of)
     assert found["state"] == "better" and link_of(weigh, EvidenceLink) == found["report"]
-    assert run(CheckCanaryOperator, {}, given=of)[1] == {"canary": started["canary"], "days": 0, "harm": None}
+    nothing = {"canary": started["canary"], "days": 0, "unusable_labels": 0, "harm": None}
+    assert run(CheckCanaryOperator, {}, given=of)[1] == nothing
     assert run(SetCanaryOperator, {**wanted, "stop": True}, given=of, user="operator")[1]["ended"] == "stopped"

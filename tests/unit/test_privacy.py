@@ -31,7 +31,7 @@ SPEC = DatasetSpec(
     may_be_empty=["friend"],
 )
 HEADER = "email,visit,paid,friend\n"
-ANN, BOB, EVE = "ann@example.org", "bob@example.org", "eve@example.org"
+ANN, BOB, EVE = "ann@example.org", "bob@example.org", "stranger@example.org"
 
 
 def read(folder, text, rows, pseudonyms=None, spec=SPEC):

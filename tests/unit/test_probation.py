@@ -24,6 +24,8 @@ from ratchet.errors import (
 )
 from ratchet.first_scoring import MIN_ROWS
 from ratchet.ledger import Challenger
+from ratchet.workflow import probation
+from ratchet.workflow.champion_alerts import tell_of_champions
 from ratchet.workflow.dispatch import list_due
 from ratchet.workflow.ingestion import ingest_partitions
 from ratchet.workflow.probation import Probation
@@ -99,6 +101,10 @@ def published(deployment: Deployment) -> dict:
     return {day: (one.version, one.table_version) for day, one in deployment.ledger.scored_days(MODEL).items()}
 
 
+def open_alerts(deployment: Deployment) -> list[tuple]:
+    return [(alert.key, alert.level) for alert in deployment.ledger.open_alerts(MODEL)]
+
+
 def kinds(deployment: Deployment, *wanted: str) -> list[tuple]:
     return [(event.kind, event.payload.get("version")) for event in deployment.ledger.events() if event.kind in wanted]
 
@@ -124,9 +130,36 @@ def test_a_champion_whose_first_day_can_not_be_right_goes_back_and_the_one_that_
         ("first_scoring_failed", version),
         ("champion_rolled_back", 1),
     ]
+    assert open_alerts(deployment) == [(f"rollback/v{version}", "page")]
     assert [due.conf for due in list_due(deployment) if due.dag_id == f"{MODEL}.score"] == [{"days": days}]
     assert score_partitions(deployment, MODEL, days)["version"] == 1
     assert due_days(deployment, deployment.model(MODEL)) == [] and deployment.ledger.verify().ok
+
+
+def test_a_rollback_by_itself_is_a_page_until_the_next_promotion_and_once(copy_of, reigning, monkeypatch):
+    """Also where the process was killed right after the move: the next sweep tells."""
+    deployment = copy_of(reigning)
+    ledger, version = deployment.ledger, make_champion(deployment, "constant")
+    with monkeypatch.context() as killed:
+        killed.setattr(probation, "tell_of_champion", lambda *_: None)
+        with pytest.raises(FirstScoringError):
+            score_partitions(deployment, MODEL, [NEW])
+    assert open_alerts(deployment) == []
+    for _ in range(2):
+        tell_of_champions(deployment)
+        (alert,) = ledger.open_alerts(MODEL)
+        assert (alert.key, alert.level, alert.times) == (f"rollback/v{version}", "page", 1)
+        assert "same score" in alert.facts["why"]
+    ledger.settle_alert(MODEL, alert.key, "seen", actor="operator")
+    tell_of_champions(deployment)
+    assert open_alerts(deployment) == []
+    next_one = make_champion(deployment, "constant")
+    with pytest.raises(FirstScoringError):
+        score_partitions(deployment, MODEL, [NEW])
+    assert open_alerts(deployment) == [(f"rollback/v{next_one}", "page")]
+    make_champion(deployment)
+    tell_of_champions(deployment)
+    assert open_alerts(deployment) == []
 
 
 @pytest.mark.parametrize("change", ["bit", "files"])
@@ -236,7 +269,7 @@ def test_a_day_held_back_is_not_published_later_until_it_is_delivered_again(copy
     with pytest.raises(HeldDayError):
         score_partitions(deployment, MODEL, [*deliver_again(deployment, spoil), "2013-01-26"])
     assert not Probation(deployment, spec, deployment.ledger.champion(MODEL)).on
-    assert due_days(deployment, spec) == []
+    assert due_days(deployment, spec) == [] and open_alerts(deployment) == [(f"held/{NEW}", "warn")]
     with pytest.raises(HeldDayError, match=f"{NEW} is held back from version {version} .* since 20") as caught:
         score_partitions(deployment, MODEL, [NEW, "2013-01-27"])
     assert "same score" in str(caught.value) and "delivered again" in str(caught.value)
@@ -246,6 +279,8 @@ def test_a_day_held_back_is_not_published_later_until_it_is_delivered_again(copy
     ingest_partitions(deployment, "flights")
     assert due_days(deployment, spec) == [NEW]
     assert score_partitions(deployment, MODEL, [NEW])["scored"] == [NEW]
+    tell_of_champions(deployment)
+    assert open_alerts(deployment) == []
 
 
 def test_a_day_held_back_from_one_version_is_tried_with_the_next(copy_of, reigning):

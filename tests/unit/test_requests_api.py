@@ -64,10 +64,12 @@ def test_a_request_is_followed_from_its_batch_to_the_champion(story):
     story.ask(1, verdict.digest)
     assert "an approver has until" in told(story, outcome)
     story.answer(1)
+    assert "version 1 passed the gate, and approver approved it at" in told(story, outcome)
+    assert "until" not in told(story, outcome), "nobody is waited for any more"
     story.promote(1, 0)
     found = tell_request(story.ledger, MODEL, outcome.id)
     assert "version 1 is champion since" in found["told"] and found["champion"] is True
-    assert (found["verdict"]["verdict"], found["approval"]["responded_by"]) == ("PROMOTE", "bert")
+    assert (found["verdict"]["verdict"], found["approval"]["responded_by"]) == ("PROMOTE", "approver")
     story.approved(2)
     story.promote(2, 1)
     found = tell_request(story.ledger, MODEL, outcome.id)
@@ -97,7 +99,7 @@ def test_each_way_in_which_a_version_can_end_is_told(story):
         story.ledger.record_verdict(MODEL, version, 0, None, verdict, failed, digest=f"verdict-{version}")
         if version == 3:
             story.ask(3, "verdict-3")
-            story.answer(3, "Reject", by="bert")
+            story.answer(3, "Reject", by="approver")
         if version == 4:
             story.ledger.reject_smoked(MODEL, 4, "no score")
     outcome = said[5] = trained(story, 5)
@@ -105,9 +107,20 @@ def test_each_way_in_which_a_version_can_end_is_told(story):
     story.ledger.expire_approvals(MODEL, story.now + timedelta(days=30))
     assert "the gate rejected version 1: harm" in told(story, said[1])
     assert "version 2 is held by the gate until more days have outcomes: harm" in told(story, said[2])
-    assert "version 3 passed the gate, and bert refused it" in told(story, said[3])
+    assert "version 3 passed the gate, and approver refused it" in told(story, said[3])
     assert "version 4 failed its smoke test" in told(story, said[4])
     assert "version 5 passed the gate, and nobody answered in time" in told(story, outcome)
+
+
+def test_a_refusal_of_an_older_verdict_is_a_person_s(story):
+    """The newer one's question is open: nobody has answered that."""
+    outcome, ledger = trained(story), story.ledger
+    for number in (1, 2):
+        window = ["2013-03-01", f"2013-03-2{number}"]
+        ledger.record_verdict(MODEL, 1, 0, None, "PROMOTE", [], digest=f"verdict-{number}", window=window)
+        story.ask(1, f"verdict-{number}", run=f"run-{number}")
+    story.answer(1, "Reject", run="run-1")
+    assert told(story, outcome).endswith("version 1 passed the gate, and a person refused it")
 
 
 def test_a_request_is_known_by_its_id_or_its_key_under_its_own_model(story):
@@ -133,7 +146,7 @@ def test_no_caller_s_key_is_one_of_the_loop_s_own_or_a_run_s(story):
 def test_broken_glass_is_told_beside_what_the_gate_said(story):
     outcome = trained(story)
     story.judge(1, "REJECT")
-    glass = story.ledger.break_glass(MODEL, 1, actor="anna", reason="now", run_id="glass-1")
+    glass = story.ledger.break_glass(MODEL, 1, actor="analyst", reason="now", run_id="glass-1")
     story.ask(1, glass.digest, run="glass-1")
     found = tell_request(story.ledger, MODEL, outcome.id)
     assert "its glass was broken: an approver has until" in found["told"]
@@ -141,7 +154,7 @@ def test_broken_glass_is_told_beside_what_the_gate_said(story):
     story.answer(1, run="glass-1")
     story.promote(1, 0, glass_digest=glass.digest)
     found = tell_request(story.ledger, MODEL, outcome.id)
-    assert found["told"].endswith("; of its broken glass bert said Approve") and found["champion"] is True
+    assert found["told"].endswith("; of its broken glass approver said Approve") and found["champion"] is True
 
 
 def call(path: str, method: str = "GET", **more) -> httpx.Response:

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from field_story import AS_OF, LAST, MODEL, SERVED, publish, score_next
+from field_story import AS_OF, LAST, MODEL, SERVED, SPOILED, publish, score_next, spoil_labels
 from forks import Forks
 from small_loop import deployment_in
 from spoiled_models import flip_a_bit, stored_files
@@ -127,6 +127,15 @@ def test_days_of_which_most_outcomes_are_still_to_come_are_left_out_as_at_the_ga
     monkeypatch.setattr(snapshot, "read_labels", some)
     found = weigh_evidence(world, MODEL)
     assert found["late_days"] == [early] and found["rows"] == 60 * (len(DAYS) - 1)
+
+
+def test_rows_whose_label_can_not_be_used_are_left_out_and_the_approver_is_told_how_many(world, monkeypatch):
+    spoil_labels(monkeypatch)
+    score_shadow(world, MODEL)
+    found, without = weigh_evidence(world, MODEL), SPOILED * len(DAYS)
+    assert (found["days"], found["rows"], found["late_days"]) == (len(DAYS), (60 - SPOILED) * len(DAYS), [])
+    assert found["unusable_labels"] == without and f"labels that can't be used: {without} rows" in found["says"]
+    assert f"{without} rows</li>" in next(world.settings.var.rglob("evidence.html")).read_text()
 
 
 def test_why_it_can_not_score_goes_on_record_whatever_its_text_holds(world, monkeypatch):

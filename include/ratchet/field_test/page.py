@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ratchet.field_test.evidence import Weighed
 
 WIDTH, HEIGHT, MARGIN = 900, 260, 40
-_STYLE = "body{font-family:sans-serif;margin:2em;max-width:60em}td,th{padding:.2em .8em;text-align:right}"
+_STYLE = "body{font-family:sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right;white-space:nowrap}"
 _COLUMNS = ("rows", "champion", "challenger", "difference", "mean", "low", "high")
 
 
@@ -40,11 +40,11 @@ def _table(history: pd.DataFrame) -> str:
 
 
 def _number(value: float) -> str:
-    return "" if not np.isfinite(value) else f"{value:.5g}"
+    return "" if not np.isfinite(value) else f"{value:.5f}".removesuffix(".00000")
 
 
 def _picture(history: pd.DataFrame) -> str:
-    """Each day's difference as a dot, their mean as a line, its bounds as a band."""
+    """Each day's difference as a dot, their mean as a line, its bounds as a band; the ends of both axes are named."""
     seen = history[["difference", "mean", "low", "high"]].to_numpy("float64")
     numbers = seen[np.isfinite(seen)]
     if len(history) < 2 or not len(numbers):
@@ -64,9 +64,19 @@ def _picture(history: pd.DataFrame) -> str:
         for point in points("difference")
     )
     band = " ".join([*points("low"), *reversed(points("high"))])
-    ends = at(0, 0.0), at(len(history) - 1, 0.0)
+    last = len(history) - 1
+    ends = at(0, 0.0), at(last, 0.0)
+    named = [(0, high, f"{high:+.3f} (better)", -8), (0, low, f"{low:+.3f} (worse)", 16)]
+    named += [(0, 0.0, history["day"].iloc[0], 14), (last, 0.0, history["day"].iloc[-1], 14)]
+    words = "".join(_words(at(day, value), str(said), lower) for day, value, said, lower in named)
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="daily differences, their mean and its bounds">'
         f'<polygon points="{band}" fill="#cde"/><polyline points="{" ".join(ends)}" stroke="#000"/>'
-        f'{dots}<polyline points="{" ".join(points("mean"))}" fill="none" stroke="#06c" stroke-width="2"/></svg>'
+        f'{dots}<polyline points="{" ".join(points("mean"))}" fill="none" stroke="#06c" stroke-width="2"/>{words}</svg>'
     )
+
+
+def _words(point: str, said: str, lower: int) -> str:
+    """Beside a point, so many pixels below it."""
+    across, down = map(float, point.split(","))
+    return f'<text x="{across:.1f}" y="{down + lower:.1f}" font-size="12" text-anchor="middle">{escape(said)}</text>'

@@ -7,8 +7,9 @@ independent of one another: where they are not, a canary ends wrongly somewhat o
 
 The bet is on the difference of the losses, not on their ratio: where positives are rare, a day's ratio is high on most
 days for a challenger whose expected loss is the champion's. That holds whatever the losses are, and is slow: a day adds
-1 / (1 + WORSE_BY) of the stake at most, so that fewer than 8 days show nothing, whatever the harm. Beside a champion of
-loss 0.15, 14 days show a loss of 0.66 or more, 28 days 0.41, 56 days 0.3 (as shares of the bound, the same each day).
+1 / (1 + WORSE_BY) of the stake at most, so that fewer than LEAST_DAYS show nothing, whatever the harm. Beside a
+champion of loss 0.15, 14 days show a loss of 0.66 or more, 28 days 0.41, 56 days 0.3 (as shares of the bound, the same
+each day).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 WORSE_BY = 0.25  # of the champion's loss
 ALPHA = 0.05
+LEAST_DAYS = 8  # with outcomes: fewer show nothing, whatever the harm
 
 
 def gross_harm(daily: pd.DataFrame, most: float = 1.0) -> str | None:

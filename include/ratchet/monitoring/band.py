@@ -23,7 +23,8 @@ def find_band(spec: ModelSpec, judged: pd.DataFrame, current: pd.DataFrame) -> F
     scores, least = spec.score_columns, spec.watch.min_rows
     wanted = {"day", *scores}
     if not wanted <= set(judged) or not wanted <= set(current) or min(len(judged), len(current)) < least:
-        return _none(f"too few scores for the approved band: {len(current)} rows")
+        rows = f"{len(current)} rows, {len(judged)} of the judge window"
+        return _none(f"too few scores for the approved band: {rows}: {least} are needed")
     low, high = (judged[scores].astype("float64").quantile(edge) for edge in BAND)
     was, found = (
         try_measure(lambda one=one: mean(_inside(one[scores].astype("float64"), low, high), one["day"]))

@@ -34,7 +34,8 @@ def find_value(
     judged, now = reference[reference["window"] == "judge"], with_outcomes(spec, outcomes)
     judged, validate = (with_outcomes(spec, one) for one in (judged, reference[reference["window"] == "validate"]))
     if min(len(judged), len(validate), len(now)) < spec.watch.min_rows:
-        return _none(f"{len(now)} rows with an outcome and a score: too few to say what they are worth", costs.unit)
+        sizes = f"{len(now)} rows with an outcome and a score, {len(judged)} of the judge window"
+        return _none(f"{sizes}, {len(validate)} of the validate window: too few to say what they are worth", costs.unit)
     at = cheapest_threshold(validate["label"], validate["score"], costs) if threshold is None else threshold
     on_all = _on_all(_true(judged), costs)
     was, found = (

@@ -29,7 +29,8 @@ def find_calibration(spec: ModelSpec, judged: pd.DataFrame, outcomes: pd.DataFra
     label; else `promote_if.no_worse.calibration`. Harm is estimated: what it costs is for performance to tell."""
     before, now = (_said_and_true(spec, with_outcomes(spec, frame)) for frame in (judged, outcomes))
     if min(len(before), len(now)) < spec.watch.min_rows:
-        says = f"{len(now)} rows with an outcome and a score: {spec.watch.min_rows} are needed"
+        rows = f"{len(now)} rows with an outcome and a score, {len(before)} of the judge window"
+        says = f"{rows}: {spec.watch.min_rows} are needed"
         return [Finding("calibration", name, "not enough data", "none", says) for name in HALVES]
     middle = before["said"].median()
     halves = [(one[one["said"] <= middle], one[one["said"] > middle]) for one in (before, now)]

@@ -98,10 +98,11 @@ def check_drift(
     """Look at a model in production.
 
     reference: the rows that it knows: `window` (train, validate, judge), `day`, the features, `label`, and its scores,
-    null in train. current: the newest `watch.window_days` scored days: `day`, features, scores. outcomes: the newest
-    `watch.outcome_days` days with outcomes: `day`, `label`, features, the columns of `evaluate.slices`, scores. Columns
-    may be missing or null. earlier: the `findings` of this version's checks before, as dicts, oldest first. extra: what
-    else was found, such as of data quality: passed through, and alarms like the rest.
+    null in train; without rows what needs them is "not enough data". current: the newest `watch.window_days` scored
+    days: `day`, features, scores. outcomes: the newest `watch.outcome_days` days with outcomes: `day`, `label`,
+    features, the columns of `evaluate.slices`, scores. Columns may be missing or null. earlier: the `findings` of this
+    version's checks before, as dicts, oldest first. extra: what else was found, such as of data quality: passed
+    through, and alarms like the rest.
 
     importance: of each feature (see `find_movements`). threshold: of a binary model's decisions (`find_value`).
     waiting: scored days whose outcomes are due and have not come (`find_arrival`); None: those of `current`.
@@ -117,7 +118,7 @@ def check_drift(
         *find_estimate(spec, reference, current, outcomes, before),
         find_arrival(due_days(spec, current, outcomes) if waiting is None else waiting),
         *find_labels(spec, proved, outcomes),
-        *_of_performance(spec, judged, outcomes, change, told_now, moves),
+        *_of_performance(spec, judged, outcomes, change, _both(before, told_before, told_now), moves),
         *find_calibration(spec, judged, outcomes),
         *find_value(spec, reference, outcomes, threshold),
     )
@@ -141,6 +142,10 @@ def _numbers(spec: ModelSpec, frame: pd.DataFrame | None) -> pd.DataFrame | None
     labels = [] if spec.task == "multiclass" else ["label"]
     columns = [name for name in [*spec.score_columns, *labels] if name in frame]
     return frame.assign(**{name: pd.to_numeric(frame[name], errors="coerce").astype("float64") for name in columns})
+
+
+def _both(before: Jackknifed | None, told_before: str, told_now: str) -> str:
+    return told_now if before else f"{told_now}; reference: {told_before}"
 
 
 def _of_performance(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ratchet.specs import ModelSpec
 
 PATIENCE_DAYS = 3  # scored days whose outcomes are due; more without any, and outcomes have stopped coming
+FEW = "too few labels, or of one day only, now or in the reference"
 EXPECTED = 20  # so many rows of a class where there is none: it can't be chance, even where days are alike
 
 
@@ -100,7 +101,7 @@ def _compared(
 ) -> Finding:
     was, found = (try_measure(lambda one=one: mean(one["value"], one["day"])) for one in (before, now))
     if was is None or found is None:
-        return Finding("labels", name, "not enough data", "none", "too few labels, or of one day only", unit=unit)
+        return Finding("labels", name, "not enough data", "none", FEW, unit=unit)
     change, told = Change(was, found, 1), interval_of(found)
     moved = change.is_other(step, shared(warn_alpha(spec), questions))
     says = f"labels, {name}: {tell(told)}; {was.value:.4g} in the reference"

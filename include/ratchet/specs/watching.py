@@ -80,8 +80,10 @@ class FieldTest(Strict):
     """How a challenger shows itself on new rows before it is champion.
 
     `shadow`: it scores what the champion scores, and nobody is given these scores. `canary_share`: of the rows, by a
-    hash of their key, that it may serve once its gate is passed and an approver has started it; None: none."""
+    hash of their key, that it may serve once its gate is passed and an approver has started it; None: none.
+    `canary_days`: event days. Fewer than 8 show no harm by outcomes, however gross (ratchet.field_test.safety): they
+    are for what is seen before a day is published. The default shows only gross harm; 28 show more."""
 
     shadow: bool = True
     canary_share: float | None = Field(default=None, gt=0, le=0.5)
-    canary_days: int = Field(default=7, ge=1)
+    canary_days: int = Field(default=14, ge=1)

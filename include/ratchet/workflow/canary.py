@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ratchet.days import shift_day
+from ratchet.days import days_between, shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
 from ratchet.errors import ApprovalError, ParameterError, RatchetError
@@ -46,7 +46,7 @@ def start_canary(
     at its training. Moves no champion. Raises as these do, ParameterError where the spec allows none, and ApprovalError
     on a later try that has started none before: whoever clears a run is not who started it.
 
-    Returns {canary, version, share, first_day, last_day, ended}.
+    Returns {canary, version, share, first_day, last_day, ended, outcomes}; `outcomes`: whether these are compared.
     """
     spec, ledger = deployment.model(model), deployment.ledger
     rules = spec.field_test
@@ -203,27 +203,31 @@ def roll_back(deployment: Deployment, routing: Routing, why: str, level: str) ->
 
 
 def check_canary(deployment: Deployment, model: str) -> dict:
-    """Look for gross harm on the days of the newest canary whose outcomes have come (see ratchet.field_test.safety):
-    one that stands is ended, of one whose days are over the alert tells. Once per what there is to look at. Returns
-    {canary, days, harm}."""
+    """Look for gross harm on the days of a canary whose outcomes have come (see ratchet.field_test.safety): one that
+    stands is ended, of one whose days are over the alert tells. Once per what there is to look at, of the oldest canary
+    first. Rows whose label can't be used are left out. Returns {canary, days, unusable_labels, harm}; where
+    nothing is new 0 days, of the canary that is open or None."""
     spec = deployment.model(model)
     end_if_over(deployment, model)
-    routing = _to_check(deployment, model)
-    if routing is None or canary_due(deployment, spec) is None:
-        return {"canary": routing and routing.id, "days": 0, "harm": None}
-    basis = canary_basis(deployment, spec, routing)
+    owed = _owed(deployment, spec)
+    if owed is None:
+        standing = deployment.ledger.open_canary(model)
+        return {"canary": standing and standing.id, "days": 0, "unusable_labels": 0, "harm": None}
+    routing, basis = owed
     from ratchet.field_test.losses import daily_losses
     from ratchet.field_test.safety import greatest_loss, gross_harm
 
-    daily = daily_losses(spec, _served_rows(deployment, spec, routing, basis))
+    rows, unusable = _served_rows(deployment, spec, routing, basis)
+    daily = daily_losses(spec, rows)
     proof = deployment.ledger.challenger(model, routing.champion_version).manifest.get("proof", {})
     most = greatest_loss(spec, proof)
     harm = gross_harm(daily, most) if most else None
     if harm:
         roll_back(deployment, routing, harm, "page")
-    told = {"digest": digest_of(basis), "days": len(daily), "last": max(basis), "harm": harm}
+    seen = {"days": len(daily), "unusable_labels": unusable, "harm": harm}
+    told = {"digest": digest_of(basis), "last": max(basis), **seen}
     deployment.ledger.note("canary_checked", f"models/{model}/routings/{routing.id}", told, "ratchet")
-    return {"canary": routing.id, "days": len(daily), "harm": harm}
+    return {"canary": routing.id, **seen}
 
 
 def canary_basis(deployment: Deployment, spec: ModelSpec, routing: Routing) -> dict[str, str]:
@@ -240,28 +244,31 @@ def canary_basis(deployment: Deployment, spec: ModelSpec, routing: Routing) -> d
 
 
 def canary_due(deployment: Deployment, spec: ModelSpec) -> str | None:
-    """A name for what there is to look at of the newest canary, until its last day was looked at; None for nothing
-    new."""
-    routing = _to_check(deployment, spec.name)
-    if routing is None:
-        return None
-    told = deployment.ledger.events(f"models/{spec.name}/routings/{routing.id}")
-    looked = [one.payload for one in told if one.kind == "canary_checked"][-1:]
-    if routing.ended_how and looked and looked[0].get("last") == routing.last_day:
-        return None
-    basis = canary_basis(deployment, spec, routing)
-    digest = digest_of(basis)
-    return f"{routing.id}__{digest[:12]}" if basis and digest not in [one["digest"] for one in looked] else None
+    """A name for what there is to look at of a canary; None for nothing new."""
+    owed = _owed(deployment, spec)
+    return owed and f"{owed[0].id}__{digest_of(owed[1])[:12]}"
 
 
-def _to_check(deployment: Deployment, model: str) -> Routing | None:
-    """The newest routing, while it is open or once its days are over: outcomes come later than the days."""
-    newest = deployment.ledger.routings(model)[-1:]
-    return newest[0] if newest and newest[0].ended_how in (None, "days over") else None
+def _owed(deployment: Deployment, spec: ModelSpec) -> tuple[Routing, dict[str, str]] | None:
+    """The oldest canary that has something new to look at, and its basis. One whose days are over is looked at until
+    its last day was, for outcomes come later than the days; also beside another that was started since."""
+    for routing in deployment.ledger.routings(spec.name):
+        if routing.ended_how not in (None, "days over"):
+            continue
+        told = deployment.ledger.events(f"models/{spec.name}/routings/{routing.id}")
+        looked = [one.payload for one in told if one.kind == "canary_checked"][-1:]
+        if routing.ended_how and looked and looked[0].get("last") == routing.last_day:
+            continue
+        basis = canary_basis(deployment, spec, routing)
+        if basis and digest_of(basis) not in [one["digest"] for one in looked]:
+            return routing, basis
+    return None
 
 
-def _served_rows(deployment: Deployment, spec: ModelSpec, routing: Routing, days: dict[str, str]) -> pd.DataFrame:
-    """The rows that the canary served, with their labels, what it said, and what the champion would have said."""
+def _served_rows(deployment: Deployment, spec: ModelSpec, routing: Routing, days: dict[str, str]) -> tuple:
+    """The rows that the canary served, with their labels, what it said, and what the champion would have said; and how
+    many are left out, for their label can't be used."""
+    from ratchet.labels import split_usable
     from ratchet.score import score_frame
     from ratchet.snapshot import build_inputs, read_labels
 
@@ -273,7 +280,8 @@ def _served_rows(deployment: Deployment, spec: ModelSpec, routing: Routing, days
     rows = build_inputs(*where).merge(said, on=key, how="inner", validate="one_to_one")
     champion = load_version(deployment, spec.name, routing.champion_version)
     rows = rows.join(score_frame(champion, rows, spec).add_prefix("champion_"))
-    return rows.merge(read_labels(*where)[[*key, "label"]], on=key, how="inner", validate="one_to_one")
+    labels = read_labels(*where)[[*key, "label"]]
+    return split_usable(spec, rows.merge(labels, on=key, how="inner", validate="one_to_one"))
 
 
 def _first_day(deployment: Deployment, spec: ModelSpec) -> str:
@@ -290,5 +298,9 @@ def _settle(deployment: Deployment, model: str, why: str) -> None:
 
 
 def _told(routing: Routing) -> dict:
-    names = ("version", "share", "first_day", "last_day")
-    return {"canary": routing.id, **{name: getattr(routing, name) for name in names}, "ended": routing.ended_how}
+    from ratchet.field_test.safety import LEAST_DAYS
+
+    told = {name: getattr(routing, name) for name in ("version", "share", "first_day", "last_day")}
+    enough = len(days_between(routing.first_day, routing.last_day)) >= LEAST_DAYS
+    outcomes = "compared" if enough else f"not compared: fewer than {LEAST_DAYS} days show no harm"
+    return {"canary": routing.id, **told, "ended": routing.ended_how, "outcomes": outcomes}

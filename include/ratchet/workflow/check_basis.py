@@ -85,15 +85,21 @@ def _not_yet_known(deployment: Deployment, spec: ModelSpec, as_of: str, first: s
     return {day for name in daily for day, one in _known(deployment, name, as_of, first).items() if one is None}
 
 
-def check_key(spec: ModelSpec, version: int, as_of: str, basis: Basis, replaces: str | None) -> str:
-    """The identity of a check: what it is made from, what it looks for, and the check that it takes the place of."""
+def check_key(
+    spec: ModelSpec, version: int, as_of: str, basis: Basis, replaces: str | None, blind: bool = False
+) -> str:
+    """The identity of a check: what it is made from, what it looks for, and the check that it takes the place of.
+    `blind`: it has no reference."""
     looks_for = [spec.watch.model_dump(), spec.retrain_when.model_dump(), spec.problem.success.metric]
-    return digest_of([spec.name, version, as_of, basis.days, basis.data, looks_for, replaces])
+    made_from = [spec.name, version, as_of, basis.days, basis.data, looks_for, replaces]
+    return digest_of([*made_from, "no reference"] if blind else made_from)
 
 
-def stands(spec: ModelSpec, check: Check, basis: Basis) -> bool:
-    """Whether the check, made now, would come out under the same key."""
-    return check.key == check_key(spec, check.version, check.as_of, basis, check.result.get("replaces"))
+def stands(spec: ModelSpec, check: Check, basis: Basis, blind: bool) -> bool:
+    """Whether the check, made now, would come out under the same key. One that had its reference stands without it,
+    too; a `blind` one stands until it is there."""
+    who = (spec, check.version, check.as_of, basis, check.result.get("replaces"))
+    return check.key in {check_key(*who), check_key(*who, blind)}
 
 
 def changed_days(check: Check, basis: Basis) -> list[str]:
@@ -107,7 +113,7 @@ def check_to_redo(deployment: Deployment, spec: ModelSpec, to_score: Collection[
     or has come late; and a digest of how these days are now. None: nothing to make again.
 
     Days after its last are for the next check. While one of its days is still to be scored (`to_score`) the check
-    waits, so that it is made once for all of them. Without its reference it can't be made again.
+    waits, so that it is made once for all of them. Where its reference was erased it is left: a new one would say less.
     """
     champion = deployment.ledger.champion(spec.name)
     check = champion and deployment.ledger.newest_check(spec.name, champion.version)

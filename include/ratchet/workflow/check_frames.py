@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from ratchet.ledger import Challenger, Scored
 
 
-def read_frames(deployment: Deployment, spec: ModelSpec, version: int, basis: Basis, as_of: str) -> tuple:
-    """The reference, the newest scored rows, and the newest ones with outcomes; each with its scores."""
+def read_frames(deployment: Deployment, spec: ModelSpec, version: int, basis: Basis, as_of: str, blind: bool) -> tuple:
+    """The reference, the newest scored rows, and the newest ones with outcomes; each with its scores. `blind`: the
+    reference is gone, and has no rows."""
     from ratchet.snapshot import build_inputs, labelled_rows
 
     published = (spec, deployment.datasets.good, deployment.published)
@@ -32,7 +33,13 @@ def read_frames(deployment: Deployment, spec: ModelSpec, version: int, basis: Ba
     current = scored(build_inputs(*published, basis.newest[0], basis.newest[-1], as_of), basis.newest)
     told = basis.outcomes or basis.newest
     outcomes = scored(labelled_rows(*published, told[0], told[-1], as_of, strict=False), basis.outcomes)
-    return _reference(deployment, spec, version), current, outcomes
+    return _no_reference(spec) if blind else _reference(deployment, spec, version), current, outcomes
+
+
+def _no_reference(spec: ModelSpec) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(columns=["window", "day", *spec.features, "label", *spec.score_columns])
 
 
 def _reference(deployment: Deployment, spec: ModelSpec, version: int) -> pd.DataFrame:

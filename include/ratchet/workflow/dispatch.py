@@ -11,7 +11,7 @@ from typing import Literal
 from ratchet.days import shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
-from ratchet.errors import EmptyWindowError, ParameterError, RegistryError
+from ratchet.errors import LedgerError, RatchetError, RegistryError
 from ratchet.ledger import Alert
 from ratchet.specs import ModelSpec
 from ratchet.workflow.canary import canary_due
@@ -151,13 +151,14 @@ def is_due(due: Collection[Due], dag_id: str, key: str) -> bool:
 
 
 def settle_given_up(deployment: Deployment, list_due: Callable[[], list[Due]], unreached: Collection[str]) -> None:
-    """Settle the alerts of work that was given up and is due no more; of `unreached` models nobody knows. A training
-    counts as given up until a later one is done: its batch is closed, so it is never due."""
+    """Settle the alerts of work that was given up and is due no more; of `unreached` models nobody knows, nor of those
+    whose spec can't be used. A training counts as given up until a later one is done: its batch is closed, so it is
+    never due."""
     given_up = [one for one in deployment.ledger.open_alerts() if one.key.startswith(GIVEN_UP)]
     due = list_due() if given_up else []
     for alert in given_up:
         key, dag_id = alert.key.removeprefix(GIVEN_UP), alert.facts["dag"]
-        if alert.model in unreached:
+        if alert.model in unreached or alert.model not in deployment.models.good:
             continue
         if dag_id.endswith(".train_evaluate"):
             if _trained_since(deployment, alert):
@@ -174,28 +175,37 @@ def _trained_since(deployment: Deployment, alert: Alert) -> bool:
 def keep_house(deployment: Deployment) -> set[str]:
     """What each sweep sets right: questions past their time expire, MLflow's alias follows the ledger, what corrections
     made stale is marked, a retrain is asked for where corrections or new data have come so far as the spec says, and a
-    broker that has stopped tells a person. Neither an MLflow that is down nor a request that can't be filed yet stops a
-    sweep.
+    broker that has stopped tells a person. Neither an MLflow that is down nor what can't be done for one model (a
+    request that can't be filed yet, a feature package that is gone) stops a sweep, and the other models go on; a ledger
+    that can't be read does.
 
     Returns the models of which MLflow says nothing: a run of theirs would only use up one of its attempts.
     """
-    unreached = set()
+    unreached, now = set(), datetime.now(UTC)
     mark_stale(deployment)
     for model, spec in deployment.models.good.items():
-        deployment.ledger.expire_approvals(model, datetime.now(UTC))
         try:
-            reconcile_alias(deployment, model)
-        except RegistryError as error:
-            log.error("MLflow says nothing of %s, so no run of it is started: %s", model, error)
-            unreached.add(model)
-        try:
+            deployment.ledger.expire_approvals(model, now)
+            tell_of_stop(deployment, spec)
+            if not _alias_follows(deployment, model):
+                unreached.add(model)
             ask_retrain_for_corrections(deployment, spec)
-            ask_retrain_for_growth(deployment, spec, datetime.now(UTC))
-        except (EmptyWindowError, ParameterError) as error:
-            log.warning("no retrain of %s for corrected or new outcomes: %s", model, error)
-        tell_of_stop(deployment, spec)
+            ask_retrain_for_growth(deployment, spec, now)
+        except LedgerError:
+            raise
+        except RatchetError as error:
+            log.warning("what each sweep sets right is not all done for %s: %s", model, error)
     note_mlflow(deployment, unreached)
     return unreached
+
+
+def _alias_follows(deployment: Deployment, model: str) -> bool:
+    try:
+        reconcile_alias(deployment, model)
+    except RegistryError as error:
+        log.error("MLflow says nothing of %s, so no run of it is started: %s", model, error)
+        return False
+    return True
 
 
 def _next_attempt(item: Due, state_of: Callable[[str, str], RunState]) -> int | None:

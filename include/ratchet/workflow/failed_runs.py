@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 from ratchet.deployment import Deployment
 from ratchet.ledger import Alert
+from ratchet.workflow.champion_alerts import held_days
 from ratchet.workflow.dispatch import ATTEMPTS, Due, is_due, list_due
-from ratchet.workflow.loop_alerts import LOOP, is_promised
+from ratchet.workflow.loop_alerts import GIVEN_UP, LOOP, MOST_DAYS, is_promised
 
 DATASET_DAGS = ("ingest_validate", "readmit")
 MODEL_DAGS = (
@@ -30,12 +31,14 @@ MODEL_DAGS = (
     "canary",
 )
 BY_ITSELF = ("scheduled__", "asset_triggered__")  # how ids of runs begin that nobody looks at
+SAME_WORK = ("ingest_validate", "score", "check_drift", "upkeep")  # the next scheduled run takes up what one has left
+# how dispatch's keys begin, by the DAG's kind
+KEYS = {"train_evaluate": "train", "promote": "promote", "score": "score", "check_drift": "check", "shadow": "shadow"}
 AT_ONCE = 100  # run ids in one question
 SUCCEEDED = "the run itself has succeeded since"
 LATER = "a later run did its work"
+NOT_DUE = "it is done, or no longer due"
 GONE = "Airflow has no such run any more"
-
-_DISPATCHED = re.compile(r"(?!scheduled__|manual__|backfill__)([a-z_]+?__.+)__(\d)")
 
 
 class Runs(Protocol):
@@ -59,28 +62,41 @@ class FailedRun:
         return self.dag_id.rpartition(".")[0] or self.dag_id
 
     @property
+    def kind(self) -> str:
+        return self.dag_id.rpartition(".")[2]
+
+    @property
     def key(self) -> str:
         return f"run/{self.dag_id}/{self.run_id}"
 
     @property
+    def work(self) -> str:
+        """Dispatch's key of what a run that it started was to do: the run id less the attempt."""
+        return self.run_id.rpartition("__")[0]
+
+    @property
     def attempt(self) -> int | None:
-        """Which attempt of dispatch it was; None for a run that dispatch did not start."""
-        told = _DISPATCHED.fullmatch(self.run_id)
-        return int(told[2]) if told else None
+        """Which attempt of dispatch it was; None for a run that dispatch did not start, whatever its id looks like."""
+        told = re.fullmatch(rf"{KEYS[self.kind]}__.+__([1-{ATTEMPTS}])", self.run_id) if self.kind in KEYS else None
+        return int(told[1]) if told else None
 
     def attempts_after(self) -> list[str]:
-        """The ids of the runs that dispatch starts for the same work after this one."""
-        told = _DISPATCHED.fullmatch(self.run_id)
-        return [f"{told[1]}__{n}" for n in range(int(told[2]) + 1, ATTEMPTS + 1)] if told else []
+        """The ids of the runs that dispatch may start for the same work after this one."""
+        return [f"{self.work}__{n}" for n in range(self.attempt + 1, ATTEMPTS + 1)] if self.attempt else []
 
     @property
     def by_itself(self) -> str | None:
         """How its id begins, for a run that nobody looks at; None for others."""
         return next((how for how in BY_ITSELF if self.run_id.startswith(how)), None)
 
+    @property
+    def taken_up(self) -> str | None:
+        """How the ids of the runs begin that take up what it has left; None where the next one does other work."""
+        return self.by_itself if self.kind in SAME_WORK else None
+
     def is_done_by(self, run_id: str) -> bool:
         """Whether that run does the same work after it: a next attempt, or a later one by the same schedule."""
-        scheduled = self.by_itself is not None and run_id.startswith(self.by_itself) and run_id > self.run_id
+        scheduled = self.taken_up is not None and run_id.startswith(self.taken_up) and run_id > self.run_id
         return scheduled or run_id in self.attempts_after()
 
     @property
@@ -95,12 +111,14 @@ class FailedRun:
     @property
     def done(self) -> str:
         """What the loop does about it."""
-        if following := self.attempts_after():
-            return f"dispatch starts it afresh: attempt {self.attempt} of {ATTEMPTS} failed, {following[0]} follows"
+        if self.attempts_after():
+            return f"dispatch starts afresh what is still due of it: attempt {self.attempt} of {ATTEMPTS} failed"
         if self.attempt:
-            return f"given up after {ATTEMPTS} attempts"
-        if self.by_itself:
+            return f"the last of {ATTEMPTS} attempts: what is still due of it is given up"
+        if self.taken_up:
             return "the next run by the schedule takes the same work up"
+        if self.by_itself:
+            return "nothing: the next run by the schedule does other work. Clear this one, or start a fresh one"
         return "nothing: clear the run, or start a fresh one"
 
 
@@ -139,7 +157,7 @@ def watch_runs(deployment: Deployment, runs: Runs) -> dict:
     due = list_due(deployment) if unsettled else []
     for dag_id, alerts in groupby(sorted(unsettled, key=_dag_of), key=_dag_of):
         alerts = {FailedRun(dag_id, alert.key.split("/", 2)[2]): alert for alert in alerts}
-        for run, why in _settled_by(runs, dag_id, list(alerts), due):
+        for run, why in _settled_by(deployment, runs, dag_id, list(alerts), due):
             deployment.ledger.settle_alert(alerts[run].model, run.key, why)
             settled.append(run.key)
     return {"raised": raised, "settled": settled}
@@ -180,7 +198,7 @@ def _those(runs: Runs, dag_id: str, run_ids: Sequence[str], state: str | None = 
 
 
 def _settled_by(
-    runs: Runs, dag_id: str, failed: Sequence[FailedRun], due: Collection[Due]
+    deployment: Deployment, runs: Runs, dag_id: str, failed: Sequence[FailedRun], due: Collection[Due]
 ) -> Iterator[tuple[FailedRun, str]]:
     """Those of the DAG's failed runs whose alerts are settled, and why."""
     run_ids = [run.run_id for run in failed]
@@ -191,17 +209,19 @@ def _settled_by(
             yield run, GONE
         elif run.run_id in succeeded:
             yield run, SUCCEEDED
-        elif any(run.is_done_by(run_id) for run_id in later) or _no_longer_due(run, due):
-            yield run, LATER
+        elif any(run.is_done_by(run_id) for run_id in later):
+            yield run, _but_held(deployment, run, LATER)
+        elif why := _why_over(deployment, run, due):
+            yield run, why
 
 
 def _later_successes(runs: Runs, dag_id: str, failed: Sequence[FailedRun]) -> set[str]:
     """The runs that succeeded and may have done the same work: the next attempts, and of each schedule the newest."""
     attempts = [run_id for run in failed for run_id in run.attempts_after()]
     found = set(_those(runs, dag_id, attempts, "success"))
-    listed = runs.states(dag_id) if any(run.by_itself for run in failed) else {}
-    for how in {run.by_itself for run in failed} - {None}:
-        oldest = min(run.run_id for run in failed if run.by_itself == how)
+    listed = runs.states(dag_id) if any(run.taken_up for run in failed) else {}
+    for how in {run.taken_up for run in failed} - {None}:
+        oldest = min(run.run_id for run in failed if run.taken_up == how)
         found |= _newest_success(runs, dag_id, sorted(one for one in listed if one.startswith(how) and one > oldest))
     return found
 
@@ -218,11 +238,22 @@ def _newest_success(runs: Runs, dag_id: str, run_ids: Sequence[str]) -> set[str]
     return _newest_success(runs, dag_id, run_ids[middle:]) or _newest_success(runs, dag_id, run_ids[:middle])
 
 
-def _no_longer_due(run: FailedRun, due: Collection[Due]) -> bool:
-    """Whether somebody else did what dispatch had started. A training that was given up is not due either, and not
-    done: it waits for a later one."""
-    started = run.attempt is not None and not run.dag_id.endswith(".train_evaluate")
-    return started and not is_due(due, run.dag_id, run.run_id.rpartition("__")[0])
+def _why_over(deployment: Deployment, run: FailedRun, due: Collection[Due]) -> str | None:
+    """Why nobody waits any more for what dispatch had started: it is not due. A training that was given up is never
+    due: what settled that alert settles those of its runs. None while somebody waits, and where nobody knows, as the
+    model's spec can't be used."""
+    if run.attempt is None or run.model not in deployment.models.good:
+        return None
+    if run.kind == "train_evaluate":
+        given_up = deployment.ledger.newest_alert(run.model, f"{GIVEN_UP}{run.work}")
+        return given_up and given_up.why
+    return None if is_due(due, run.dag_id, run.work) else _but_held(deployment, run, NOT_DUE)
+
+
+def _but_held(deployment: Deployment, run: FailedRun, why: str) -> str:
+    """Of days that are held back no run did the work: their own alerts stay open."""
+    held = [*held_days(deployment, run.model)] if run.kind == "score" else []
+    return f"{why}; still held back: {', '.join(held[-MOST_DAYS:])}" if held else why
 
 
 def _chunks(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:

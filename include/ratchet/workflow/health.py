@@ -28,7 +28,8 @@ TOLD_ELSEWHERE = (
     "given_up",
     "drops_refused",
     "alerts",
-)  # dispatch, ingestion and the channels have alerts of their own
+    "days_held",
+)  # dispatch, ingestion and the channels have alerts of their own, and so has each day that is held back
 SINCE = timedelta(days=7)  # what failed longer ago is no news
 _RHYTHM = 56  # newest days
 _HOUR = timedelta(hours=1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratchet.days import check_day, shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
-from ratchet.errors import EmptyWindowError, ParameterError
+from ratchet.errors import EmptyWindowError, ParameterError, SpecError
 from ratchet.monitoring.alarms import has_calmed
 from ratchet.monitoring.values import AREAS
 from ratchet.specs import ModelSpec
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ratchet.monitoring.check import CheckResult
 
 CHECKED = {*AREAS} - {"loop"}  # the loop is watched by the clock, not by a check: see ratchet.workflow.health
-BLIND = "reference/gone"  # the alert that a champion can't be watched
+BLIND = "reference/gone"  # the alert that what a champion does can't be held against anything
 HURTS = {
     "measured": "measured: the model is worse on outcomes that have arrived",
     "estimated": "estimated: most likely the model is worse, outcomes will tell",
@@ -42,12 +43,15 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
     `ratchet.monitoring.check.check_drift`; which days, `ratchet.workflow.check_basis.read_basis`. Once per champion and
     inputs: a second call returns the first result. Once a day of it was restated, scored again or got its outcomes
     late, a call as of the same day makes the check again, and the new one `replaces` (a key, or None) the one before.
-    Appends all findings to the table drift/<model>; the page goes to the registry.
+    Appends all findings to the table drift/<model>; the page goes to the registry. Where the rows that the champion was
+    judged on were erased or are gone, an alert says so, and the check goes on with what needs none of them: its data,
+    skew, and whether outcomes come and can be used; the rest is "not enough data". With them back it is made again.
 
     Returns {status, state, explanation, findings: {state: how many}, alarms, metric, performance, baseline, worse_by,
-    ask_retrain, report, requests, alerts, replaces, window, as_of, version}. The status is "not enough data" where
-    neither movement nor performance could be told, as after the reference was erased; `explanation` says why. Raises
-    ParameterError for an as-of day that the data has not reached, EmptyWindowError for one without data.
+    ask_retrain, report, requests, alerts, replaces, window, as_of, version}; `requests`: see request_retrain;
+    one that can't be filed is {request: None, status: "not filed", explanation}. The status is "not enough data" where
+    neither movement nor performance could be told; `explanation` says why. Raises ParameterError for an as-of day that
+    the data has not reached, EmptyWindowError for one without data.
     """
     spec, ledger = deployment.model(model), deployment.ledger
     read_at = deployment.lake.state(f"drift/{model}")
@@ -59,22 +63,26 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
     basis = read_basis(deployment, spec, champion.version, as_of)
     if newest := ledger.newest_check(model, champion.version):
         _follow_up(deployment, spec, newest)  # made up for, if it was killed before that
-    known = ledger.newest_check(model, champion.version, as_of)
-    if known and stands(spec, known, basis):
-        return _follow_up(deployment, spec, known) | {"status": "unchanged"}
     if not basis.scored:
         told = f"no day to {as_of} was scored by version {champion.version}"
         return {"status": "not enough data", "explanation": told}
-    if not has_reference(deployment, model, champion.version):
-        told = (
-            f"the rows that version {champion.version} was judged on were erased or are gone: nothing to compare with"
-        )
-        facts = {"version": champion.version, "hurts": "the champion is not watched until there is another one"}
-        ledger.raise_alert(model, BLIND, "warn", told, facts, runbook="data")
-        return {"status": "not enough data", "explanation": f"{told} until there is another champion"}
-    ledger.settle_alert(model, BLIND, f"version {champion.version} has its reference")
-    check = _make_check(deployment, spec, champion.version, as_of, basis, known, read_at)
+    blind = _tell_blind(deployment, model, champion.version)
+    known = ledger.newest_check(model, champion.version, as_of)
+    if known and stands(spec, known, basis, bool(blind)):
+        return _follow_up(deployment, spec, known) | {"status": "unchanged"}
+    check = _make_check(deployment, spec, champion.version, as_of, basis, known, read_at, blind)
     return _follow_up(deployment, spec, check)
+
+
+def _tell_blind(deployment: Deployment, model: str, version: int) -> str:
+    """Why there is nothing to hold the version against, which raises an alert; "" where there is, which settles it."""
+    if has_reference(deployment, model, version):
+        deployment.ledger.settle_alert(model, BLIND, f"version {version} has its reference")
+        return ""
+    told = f"the rows that version {version} was judged on were erased or are gone: nothing to compare with"
+    hurts = "until there is another champion only its data are watched, and whether outcomes come"
+    deployment.ledger.raise_alert(model, BLIND, "warn", told, {"version": version, "hurts": hurts}, runbook="data")
+    return f"{told} until there is another champion"
 
 
 def _make_check(
@@ -85,15 +93,16 @@ def _make_check(
     basis: Basis,
     known: Check | None,
     read_at: int,
+    blind: str,
 ) -> Check:
     """Measure, and keep what was found: the page in the registry, the table's rows, and last the ledger's record.
-    `known`: the check that this one takes the place of."""
+    `known`: the check that this one takes the place of. `blind`: why there is no reference, or ""."""
     from ratchet.monitoring import check
     from ratchet.monitoring.report import write_page
 
     replaces, window = known and known.key, [min(basis.days), max(basis.days)]
-    key = check_key(spec, version, as_of, basis, replaces)
-    reference, current, outcomes = read_frames(deployment, spec, version, basis, as_of)
+    key = check_key(spec, version, as_of, basis, replaces, bool(blind))
+    reference, current, outcomes = read_frames(deployment, spec, version, basis, as_of, bool(blind))
     challenger = deployment.ledger.challenger(spec.name, version)
     found = check.check_drift(
         spec,
@@ -109,9 +118,10 @@ def _make_check(
         threshold=challenger.metrics.get("threshold"),
         waiting=basis.waiting,
     )
+    found = replace(found, explanation="; ".join(filter(None, [blind, found.explanation])))
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "drift.html"
-        write_page(page, spec, found, reference, current, _told_again(known, basis))
+        write_page(page, spec, found, reference, current, [*filter(None, [blind]), *_told_again(known, basis)])
         report = deployment.registry.log_report(
             f"{spec.name}.drift", key, {"drift.html": page}, metrics=found.numbers()
         )
@@ -174,7 +184,7 @@ def _raise(deployment: Deployment, check: Check, alarm: dict, requests: list[dic
     if known and known.facts.get("check") == check.key:
         return known.id
     (of,) = (one for one in check.result["findings"] if f"{one['area']}/{one['name']}" == alarm["key"])
-    asked = [f"retrain request {one['request']}: {one['status']}" for one in requests]
+    asked = [_told_of(one) for one in requests]
     facts = {
         "hurts": HURTS[of["harm"]],
         "done": "; ".join(asked) or "nothing: no retrain is asked for by this check",
@@ -195,19 +205,16 @@ def _raise(deployment: Deployment, check: Check, alarm: dict, requests: list[dic
 
 def _checks_before(deployment: Deployment, spec: ModelSpec, version: int, as_of: str) -> list[Check]:
     """The version's standing checks of the days before, as many as persistence asks for, oldest first."""
-    standing = {
-        one.as_of: one  # of several as of one day the last one recorded stands, and comes last
-        for one in deployment.ledger.checks(spec.name)
-        if one.version == version and one.as_of < as_of and "findings" in one.result
-    }
-    count = spec.watch.persistence.of - 1
-    return [standing[day] for day in sorted(standing)][-count:] if count else []
+    found, count = [], spec.watch.persistence.of - 1
+    while len(found) < count and (one := deployment.ledger.newest_check(spec.name, version, before=as_of)):
+        found, as_of = [one, *found] if "findings" in one.result else found, one.as_of
+    return found
 
 
 def _told_again(known: Check | None, basis: Basis) -> list[str]:
     if known is None:
         return []
-    days = ", ".join(changed_days(known, basis)) or "none: other settings"
+    days = ", ".join(changed_days(known, basis)) or "none: other settings, or another reference"
     return [f"made again in place of check {known.key[:12]}; days that hold something else now: {days}"]
 
 
@@ -236,10 +243,15 @@ def _checked_as_of(deployment: Deployment, spec: ModelSpec, as_of: str | None) -
 
 
 def _ask_retrain(deployment: Deployment, check: Check) -> list[dict]:
-    """File a retrain request for each reason, once for a version and day: a check made again asks no second time."""
-    newest = high_water_mark(deployment, deployment.model(check.model))  # outcomes may lag behind what was scored
-    return [
-        request_retrain(
+    """File a retrain request for each reason, once for a version and day: a check made again asks no second time.
+    One that can't be filed (windows that don't fit the data yet, a feature package that is gone) stops no alert."""
+    return [_ask_for(deployment, check, source, reason) for source, reason in check.result["asks"].items()]
+
+
+def _ask_for(deployment: Deployment, check: Check, source: str, reason: str) -> dict:
+    try:
+        newest = high_water_mark(deployment, deployment.model(check.model))  # outcomes may lag behind what was scored
+        return request_retrain(
             deployment,
             check.model,
             reason=reason,
@@ -248,8 +260,14 @@ def _ask_retrain(deployment: Deployment, check: Check) -> list[dict]:
             as_of=min(check.as_of, newest),
             idempotency_key=digest_of(["check", check.version, check.as_of, source]),
         )
-        for source, reason in check.result["asks"].items()
-    ]
+    except (EmptyWindowError, ParameterError, SpecError) as error:
+        return {"request": None, "status": "not filed", "explanation": f"{error.what}; {error.hint}"}
+
+
+def _told_of(one: dict) -> str:
+    if one["request"] is None:
+        return f"no retrain request could be filed: {one['explanation']}"
+    return f"retrain request {one['request']}: {one['status']}"
 
 
 def _append_history(deployment: Deployment, model: str, about: dict, found: CheckResult, read_at: int) -> None:
@@ -263,7 +281,7 @@ def _append_history(deployment: Deployment, model: str, about: dict, found: Chec
     table, as_of, version, key = table_of(model), about["as_of"], about["version"], about["key"]
     check, there = rows_of(found.findings, about), deployment.lake.read(table, as_of, as_of)
     if len(there):
-        recorded = [one.key for one in deployment.ledger.checks(model)]
+        recorded = [one.key for one in deployment.ledger.checks(model, as_of, as_of)]
         others = there[(there["model_version"] != version) | there["key"].isin(set(recorded) - {key})]
         check = pd.concat([others.drop(columns="day"), check], ignore_index=True)
     deployment.lake.publish(table, as_of, check, read_at=read_at)

@@ -35,7 +35,7 @@ def month_facts(deployment: Deployment, spec: ModelSpec, month: str, first: str,
     """The facts of `ratchet.monthly_page.monthly_page`, of the event days `first` to `last`; goes through JSON."""
     ledger, of = deployment.ledger, _Month(first, last)
     checks = _standing(deployment, spec, of)
-    rows = scored_rows(deployment, spec, first, last)
+    rows, unusable = scored_rows(deployment, spec, first, last)
     weeks = [measure_days(spec, rows, *week) for week in weeks_of(first, last)] if len(rows) else []
     facts = {
         "model": spec.name,
@@ -63,12 +63,12 @@ def month_facts(deployment: Deployment, spec: ModelSpec, month: str, first: str,
         "loop": [*_loop_of_month(deployment, spec, of), *_loop(deployment, spec)],
         "waiting": _waiting(deployment, spec),
     }
-    return facts | {"summary": _summary(facts, len(checks))}
+    return facts | {"summary": _summary(facts, len(checks), unusable)}
 
 
 def _standing(deployment: Deployment, spec: ModelSpec, of: _Month) -> list[Check]:
     """The checks as of the month's days that no other replaces, in order."""
-    made = [one for one in deployment.ledger.checks(spec.name) if of.has(one.as_of)]
+    made = deployment.ledger.checks(spec.name, of.first, of.last)
     replaced = {one.result.get("replaces") for one in made}
     return [one for one in made if one.key not in replaced]
 
@@ -261,8 +261,8 @@ def _waiting(deployment: Deployment, spec: ModelSpec) -> list[dict]:
     return lines
 
 
-def _summary(facts: dict, checks: int) -> list[str]:
-    """The month in a few sentences."""
+def _summary(facts: dict, checks: int, unusable: int) -> list[str]:
+    """The month in a few sentences. `unusable`: rows with an outcome that performance leaves out."""
 
     def count(of: str, name: str, value: str) -> int:
         return sum(one[name] == value for one in facts[of])
@@ -275,6 +275,7 @@ def _summary(facts: dict, checks: int) -> list[str]:
     return [
         f"days scored: {facts['days_scored']}, by {versions or 'nobody'}; moves of the champion: {len(facts['moves'])}",
         values or "no outcomes of this month's predictions yet",
+        *([f"rows left out of performance, for their labels can't be used: {unusable}"] if unusable else []),
         f"checks: {checks}; alarms: {by}; findings that moved: {len(facts['moved'])}",
         f"retrain requests: {became}; trainings: {len(facts['trainings'])}",
         f"waiting for a person: {len(facts['waiting']) or 'nothing'}",

@@ -16,20 +16,22 @@ if TYPE_CHECKING:
 LEAST_WEEK = 4  # days; a shorter rest of a month goes with the week before
 
 
-def scored_rows(deployment: Deployment, spec: ModelSpec, first: str, last: str) -> pd.DataFrame:
-    """The month's predictions of record whose outcomes are known now: day, label and scores."""
+def scored_rows(deployment: Deployment, spec: ModelSpec, first: str, last: str) -> tuple[pd.DataFrame, int]:
+    """The month's predictions of record whose outcomes are known now: day, label and scores; and how many rows are left
+    out because their label can't be used."""
+    from ratchet.labels import split_usable
     from ratchet.snapshot import read_labels
 
     wanted = ["day", *spec.score_columns, "label"]
     rows = deployment.lake.read(f"predictions/{spec.name}", first, last)
     if rows.empty:
-        return rows.reindex(columns=wanted)
+        return rows.reindex(columns=wanted), 0
     record = {day: one.inputs_digest for day, one in deployment.ledger.scored_days(spec.name).items()}
     rows = rows[rows["inputs_digest"] == rows["day"].map(record)]
     keys = deployment.dataset(spec.scored_dataset).key
     labels = read_labels(spec, deployment.datasets.good, deployment.published, first, last)
     joined = rows.reindex(columns=[*keys, "day", *spec.score_columns]).merge(labels, on=keys, how="inner")
-    return joined[wanted].dropna()
+    return split_usable(spec, joined[wanted].dropna(subset=spec.score_columns))
 
 
 def weeks_of(first: str, last: str) -> list[tuple[str, str]]:

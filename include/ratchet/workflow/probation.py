@@ -29,6 +29,7 @@ from ratchet.ledger.conditions import standing_of
 from ratchet.plain_text import one_line
 from ratchet.score import score_frame
 from ratchet.specs import ModelSpec
+from ratchet.workflow.champion_alerts import tell_of_champion
 from ratchet.workflow.promotion import reconcile_alias
 from ratchet.workflow.versions import load_to_return, load_version
 
@@ -103,13 +104,14 @@ class Probation:
             self.on = False
 
     def _go_back(self, error: Exception) -> NoReturn:
-        """Roll back, on record, and raise."""
+        """Roll back, on record, page somebody, and raise."""
         model, champion, ledger = self.spec.name, self.champion, self.deployment.ledger
         why, back = _why(error), self._back
         if ledger.record_first_scoring(model, champion.epoch, False, {"version": champion.version, "why": why}):
             raise error  # it has passed meanwhile: this attempt was overtaken
         reason = f"first scoring failed: {why[:300]}"
         moved = ledger.rollback(model, back.version, "ratchet", reason, champion.epoch)
+        tell_of_champion(self.deployment, model)
         try:
             reconcile_alias(self.deployment, model)
         except RegistryError as down:

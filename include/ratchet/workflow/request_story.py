@@ -91,13 +91,23 @@ def _of_version(
         return f"{version} was champion; now it is version {champion.version}"
     if challenger.status == "rejected":
         return f"the gate rejected {version}: {failed}" if failed else f"{version} failed its smoke test"
-    if challenger.status == "refused":
-        return f"{version} passed the gate, and {approval.responded_by if approval else 'a person'} refused it"
+    if challenger.status in ("refused", "awaiting_approval"):
+        return f"{version} passed the gate{_of_answer(challenger.status, approval)}"
     if challenger.status == "registered":
         passed = verdict and verdict.verdict in PASSED
         return f"{version} passed the gate; an approver will be asked" if passed else f"{version} is about to be judged"
     told = _OTHERWISE.get(challenger.status, f"is {challenger.status}")
-    return f"{version} {told.format(failed=failed, approval=approval)}"
+    return f"{version} {told.format(failed=failed)}"
+
+
+def _of_answer(status: str, approval: Approval | None) -> str:
+    """`approval`: about the newest verdict. What was refused may have been an older one."""
+    if status == "refused":
+        return f", and {approval.responded_by if approval and approval.answer == 'Reject' else 'a person'} refused it"
+    if approval.answer:
+        said = f"{approval.responded_by} approved it at {approval.responded_at:%Y-%m-%d %H:%M} UTC"
+        return f", and {said}; it is promoted next, unless its promote run has failed"
+    return f"; an approver has until {approval.expires_at:%Y-%m-%d %H:%M} UTC to answer"
 
 
 def _of_glass(approval: Approval) -> str:
@@ -108,7 +118,6 @@ def _of_glass(approval: Approval) -> str:
 
 _OTHERWISE = {
     "held": "is held by the gate until more days have outcomes: {failed}",
-    "awaiting_approval": "passed the gate; an approver has until {approval.expires_at:%Y-%m-%d %H:%M} UTC to answer",
     "expired": "passed the gate, and nobody answered in time",
     "superseded": "was superseded by one of newer data",
 }

@@ -73,6 +73,7 @@ def _score(
     held back on probation goes on record and does not stop the others: it is raised when they are done."""
     from ratchet.score import score_days
     from ratchet.workflow.canary import Canary
+    from ratchet.workflow.champion_alerts import tell_of_champion
     from ratchet.workflow.probation import Probation
 
     probation = Probation(deployment, spec, champion)
@@ -104,6 +105,7 @@ def _score(
             facts["why"] = f"{error.what}: {error.seen}"
             deployment.ledger.note("day_held", f"models/{spec.name}/held_days", facts, "ratchet")
     if held:
+        tell_of_champion(deployment, spec.name)
         raise held[0]
     return rows
 

@@ -73,11 +73,14 @@ def _found(deployment: Deployment, spec: ModelSpec) -> Iterator[dict]:
 
 def _stale_snapshots(deployment: Deployment, spec: ModelSpec, revisions: Revisions) -> Iterator[dict]:
     """A day that was not there counts if it was known as of the snapshot's day all the same: refused then, admitted
-    later. A correction counts whenever it came."""
+    later. A correction counts whenever it came. A dataset that is no longer one of the model's is left out: its spec
+    may be gone."""
     for snapshot in deployment.ledger.snapshots(spec.name):
         for dataset, used in snapshot.partitions.items():
+            if dataset not in revisions:
+                continue
             before = known_before(snapshot.as_of, deployment.dataset(dataset).zone)
-            for day, all_of in revisions.get(dataset, {}).items():
+            for day, all_of in revisions[dataset].items():
                 if day in used:
                     changed = used[day][1] != all_of[-1].digest
                 else:

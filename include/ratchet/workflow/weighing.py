@@ -97,17 +97,19 @@ def _weigh(
     from ratchet.field_test.losses import daily_losses
 
     key = evidence_key(spec, challenger, champion, basis, replaces)
-    rows, late = _rows(deployment, spec, challenger.version, champion.version, basis)
+    rows, late, unusable = _rows(deployment, spec, challenger.version, champion.version, basis)
     weighed = weigh(spec, daily_losses(spec, rows))
     notes = [f"left out, most outcomes are still to come: {', '.join(late)}"] if late else []
-    url = _file_page(deployment, spec, challenger, champion, weighed, notes, key)
+    without = [f"left out, labels that can't be used: {unusable} rows"] if unusable else []
+    url = _file_page(deployment, spec, challenger, champion, weighed, [*notes, *without], key)
+    evidence = weighed.evidence.as_dict() | {"says": "; ".join([weighed.evidence.says, *without])}
     return deployment.ledger.record_evidence(
         spec.name,
         key,
         challenger.version,
         champion.version,
         max(basis),
-        {**weighed.evidence.as_dict(), "late_days": late, "replaces": replaces},
+        {**evidence, "late_days": late, "unusable_labels": unusable, "replaces": replaces},
         url,
     )
 
@@ -132,11 +134,13 @@ def _file_page(
 
 def _rows(
     deployment: Deployment, spec: ModelSpec, version: int, champion: int, basis: Mapping[str, str]
-) -> tuple[pd.DataFrame, list[str]]:
-    """Rows with an outcome of the days of `basis` and both models' scores, and the days left out because most of their
-    outcomes are still to come: those that come first are not like the others."""
+) -> tuple[pd.DataFrame, list[str], int]:
+    """Rows with an outcome of the days of `basis` and both models' scores; the days left out because most of their
+    outcomes are still to come: those that come first are not like the others; and how many rows of the other days are
+    left out because their label can't be used."""
     import pandas as pd
 
+    from ratchet.labels import split_usable
     from ratchet.snapshot import read_labels
 
     key = deployment.dataset(spec.scored_dataset).key
@@ -149,7 +153,8 @@ def _rows(
     rows = both.merge(labels[[*key, "label"]], on=key, how="inner", validate="one_to_one")
     has_outcome = pd.Series(both.set_index(key).index.isin(labels.set_index(key).index))
     late = days_of_few_outcomes(has_outcome, both["day"].to_numpy())
-    return rows[~rows["day"].isin(late)], late
+    usable, left_out = split_usable(spec, rows[~rows["day"].isin(late)])
+    return usable, late, left_out
 
 
 def _scores(

@@ -40,12 +40,14 @@ class ListDueOperator(BaseOperator):
 
 
 class SendAlertsOperator(BaseOperator):
-    """Raise an alert of each run that failed without one (`ratchet.workflow.failed_runs`), then send what is unsent
-    (`ratchet.workflow.alerts`). To be run also when the tasks before it failed: then it fails too, at its end, so that
-    the run shows as failed."""
+    """Raise an alert of each run that failed without one (`ratchet.workflow.failed_runs`) and of champions that can't
+    be right (`ratchet.workflow.champion_alerts`), then send what is unsent (`ratchet.workflow.alerts`). To be run also
+    when the tasks before it failed: then it fails too, at its end, so that the run shows as failed. A sweep went well
+    once this task has come to its end, too."""
 
     def execute(self, context) -> dict:
         from ratchet.workflow.alerts import send_news
+        from ratchet.workflow.champion_alerts import tell_of_champions
         from ratchet.workflow.failed_runs import watch_runs
         from ratchet.workflow.loop_alerts import note_sweep
         from ratchet_airflow.notifiers import senders
@@ -55,11 +57,14 @@ class SendAlertsOperator(BaseOperator):
         runs = RunsOfAirflow(ti)
         states = runs.states(ti.dag_id, [ti.run_id])[ti.run_id]
         failed = sorted(task for task, state in states.items() if state in ("failed", "upstream_failed"))
-        note_sweep(deployment, ti.run_id if failed else None)
+        if failed:
+            note_sweep(deployment, ti.run_id)
         try:
+            tell_of_champions(deployment)
             found = watch_runs(deployment, runs)
         finally:
             told = send_news(deployment, senders(deployment))
         if failed:
             raise AirflowFailException(f"alerts are sent; of this sweep {', '.join(failed)} failed")
+        note_sweep(deployment, None)
         return {**found, **told}

@@ -45,12 +45,13 @@ class RequestRetrainOperator(ModelStepOperator):
 class TakeTrainingSnapshotOperator(ModelStepOperator):
     """Start the batch named in the run's conf and keep its training input as a snapshot.
 
-    Without a batch (a person's own run) a retrain request is filed first, so that this training too is on record; and
-    where the same training is done already, all is skipped.
+    Without a batch a retrain request is filed first, so that this training too is on record: in the name of a person
+    only where a run started by hand says so. Where that is held back, or the same training is done already, all is
+    skipped.
     """
 
     def step(self, deployment: Deployment, params: dict, context) -> dict:
-        from ratchet.workflow.training import request_retrain, take_training_snapshot
+        from ratchet.workflow.training import take_training_snapshot
 
         run, batch = context["dag_run"], params["batch"]
         if batch and params["as_of"]:
@@ -60,18 +61,28 @@ class TakeTrainingSnapshotOperator(ModelStepOperator):
                 hint="a batch has its day: leave as_of empty",
             )
         if batch is None:
-            batch = request_retrain(
-                deployment,
-                self.model,
-                reason=f"run {run.run_id}",
-                source="person",
-                actor=asked_by(context),
-                as_of=params["as_of"],
-                idempotency_key=f"{run.dag_id}/{run.run_id}",
-            )["batch"]
+            batch = self._asked(deployment, params, context)
         if (known := deployment.ledger.batch(batch)).status == "done":
             raise AirflowSkipException(f"trained already, from the same inputs: version {known.challenger_version}")
         return {"batch": batch, **take_training_snapshot(deployment, self.model, batch, run.run_id)}
+
+    def _asked(self, deployment: Deployment, params: dict, context) -> str:
+        """The batch of the run's own request. A run that another DAG started is no person's, whoever started that."""
+        from ratchet.workflow.training import request_retrain
+
+        run = context["dag_run"]
+        answer = request_retrain(
+            deployment,
+            self.model,
+            reason=f"run {run.run_id}",
+            source=params["source"] if run.run_type == "manual" else "api",
+            actor=asked_by(context),
+            as_of=params["as_of"],
+            idempotency_key=f"{run.dag_id}/{run.run_id}",
+        )
+        if answer["batch"] is None:
+            raise AirflowSkipException(f"{answer['status']}: {answer['explanation']}")
+        return answer["batch"]
 
 
 class TrainCandidateOperator(ModelStepOperator):

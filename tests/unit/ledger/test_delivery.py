@@ -44,7 +44,7 @@ def test_a_failed_first_scoring_is_a_failed_promotion_once(story):
 
 def test_broken_glass_is_counted_apart_and_with_the_promotions(story):
     story.register(1)
-    glass = story.ledger.break_glass(MODEL, 1, actor="anna", reason="an emergency", run_id="run-g")
+    glass = story.ledger.break_glass(MODEL, 1, actor="analyst", reason="an emergency", run_id="run-g")
     story.ask(1, glass.digest, "run-g")
     story.answer(1, run="run-g")
     story.promote(1, 0, glass_digest=glass.digest)

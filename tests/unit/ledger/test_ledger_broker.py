@@ -35,7 +35,7 @@ def turned_down(story):
 
 @pytest.mark.parametrize(
     ("as_of", "status"),
-    [("2013-04-07", "suppressed"), ("2013-04-08", "accepted"), ("2013-03-01", "suppressed")],
+    [("2013-04-07", "suppressed"), ("2013-04-08", "accepted")],
 )
 def test_c7_within_the_cool_down_a_request_is_suppressed_and_on_record(ledger, as_of, status):
     ask(ledger)
@@ -88,6 +88,23 @@ def test_a_spent_budget_holds_back_until_its_oldest_training_leaves_the_period(l
     assert "until 2013-04-12" in outcome.explanation
     assert ask(ledger, day(11), "person", rules).status == "accepted"
     assert ask(ledger, day(12), rules=rules).status == "accepted"
+
+
+@pytest.mark.parametrize("cool_down_days", [0, 7])
+def test_data_older_than_the_newest_training_waits_for_a_person_not_for_a_day(ledger, cool_down_days):
+    rules, old = replace(RULES, cool_down_days=cool_down_days, trainings=1), "2013-03-31"
+    ask(ledger, rules=rules)
+    outcome = ask(ledger, old, rules=rules)
+    assert outcome.status == "suppressed" and "until" not in outcome.explanation
+    assert "as of 2013-04-01 is on record, and 2013-03-31 is older: for older data a person" in outcome.explanation
+    assert ask(ledger, old, "person", rules).status == "accepted"
+
+
+def test_trainings_of_later_days_are_not_of_the_budget(ledger):
+    rules = replace(RULES, cool_down_days=0, trainings=1)
+    ledger.finish_batch(ask(ledger, day(5), rules=rules).batch_id, "failed")
+    assert ask(ledger, day(4), rules=rules).status == "accepted"
+    assert "budget" in ask(ledger, day(6), rules=rules).explanation
 
 
 def test_the_budget_comes_before_the_cool_down_and_the_stop_before_both(turned_down):

@@ -40,7 +40,7 @@ def test_events_are_chained_in_order_and_tell_who_did_what(written):
         "approval_answered",
         "champion_promoted",
     ]
-    assert [event.actor for event in events[2:6]] == ["ratchet", "anna", "bert", "bert"]
+    assert [event.actor for event in events[2:6]] == ["ratchet", "analyst", "approver", "approver"]
     assert events[0].at.tzinfo is not None
 
 
@@ -106,7 +106,7 @@ def test_s6_a_forged_entry_is_named(written):
 def test_s6_a_sealed_entry_of_another_ledger_is_named(written, tmp_path, settings):
     other = open_ledger(dataclasses.replace(settings, ledger_url=f"sqlite:///{tmp_path}/other.db",
                                             ledger_head_file=tmp_path / "other.head"))  # fmt: skip
-    other.request_retrain(MODEL, "2013-04-01", "why not", "person", "eve", "recipe")
+    other.request_retrain(MODEL, "2013-04-01", "why not", "person", "stranger", "recipe")
     foreign = other.events()[1]
     tamper(
         written,
@@ -164,10 +164,10 @@ def test_s6_a_champion_or_verdict_changed_behind_the_chain_shows(written, change
         ("challengers SET snapshot = 'x' WHERE version = 1", "version 1", "snapshot"),
         ("challengers SET windows = '{}' WHERE version = 1", "version 1", "windows"),
         ("challengers SET metrics = 'no JSON' WHERE version = 1", "version 1", "metrics"),
-        ("approvals SET asked_by = '[\"eve\"]' WHERE version = 2", "id a000002", "asked_by"),
+        ("approvals SET asked_by = '[\"stranger\"]' WHERE version = 2", "id a000002", "asked_by"),
         ("approvals SET verdict_digest = 'x' WHERE version = 2", "id a000002", "verdict_digest"),
         ("approvals SET expires_at = 'never' WHERE version = 1", "id a000001", "expires_at"),
-        ("approvals SET responded_by = 'eve' WHERE version = 1", "id a000001", "responded_by"),
+        ("approvals SET responded_by = 'stranger' WHERE version = 1", "id a000001", "responded_by"),
         ("approvals SET answer = NULL WHERE version = 1", "id a000001", "answer"),
     ],
 )
@@ -195,7 +195,7 @@ def test_s6_a_question_without_an_answer_and_a_status_that_moved_are_as_they_wer
     assert written.verify().ok
     written.expire_approvals(MODEL, question.expires_at)
     assert written.challenger(MODEL, 3).status == "expired" and written.verify().ok
-    tamper(written, "UPDATE ledger_approvals SET answer = 'Approve', responded_by = 'bert' WHERE id = 'a000003'")
+    tamper(written, "UPDATE ledger_approvals SET answer = 'Approve', responded_by = 'approver' WHERE id = 'a000003'")
     assert "a000003" in written.verify().reason
 
 
@@ -214,7 +214,7 @@ def test_an_act_that_is_known_by_a_digest_is_put_on_record_once_in_a_row(ledger)
     for digest in ("d1", "d1", "d2", "d1"):
         ledger.note("card_filed", f"models/{MODEL}/versions/1", {"url": digest, "digest": digest}, "ratchet")
     for _ in range(2):
-        ledger.note("version_reproduced", f"models/{MODEL}/versions/1", {"proven": True}, "anna")
+        ledger.note("version_reproduced", f"models/{MODEL}/versions/1", {"proven": True}, "analyst")
     kinds = [(event.kind, event.payload.get("digest")) for event in ledger.events()[1:]]
     assert kinds == [("card_filed", one) for one in ("d1", "d2", "d1")] + [("version_reproduced", None)] * 2
 
@@ -228,10 +228,10 @@ def test_a_write_that_fails_leaves_neither_row_nor_entry(ledger):
 
 def test_text_from_outside_is_kept_as_it_came_or_refused(ledger):
     hostile = "<b>'; DROP TABLE ledger_events; --\u202e\n=1+1"
-    outcome = ledger.request_retrain(MODEL, "2013-04-01", hostile, "api", "eve", "recipe")
+    outcome = ledger.request_retrain(MODEL, "2013-04-01", hostile, "api", "stranger", "recipe")
     assert ledger.request(outcome.id).reason == hostile
     with pytest.raises(ParameterError, match="NUL"):
-        ledger.request_retrain(MODEL, "2013-04-02", "a\x00b", "api", "eve", "recipe")
+        ledger.request_retrain(MODEL, "2013-04-02", "a\x00b", "api", "stranger", "recipe")
     assert ledger.verify().ok
 
 

@@ -180,7 +180,7 @@ def test_c1_of_many_that_register_the_same_challenger_all_get_the_first(story):
 
 
 def test_reading_goes_on_while_another_writes(ledger):
-    ledger.request_retrain(MODEL, "2013-04-01", "why", "api", "eve", "recipe")
+    ledger.request_retrain(MODEL, "2013-04-01", "why", "api", "stranger", "recipe")
     with ledger._chain.write() as transaction:
         transaction.append("held_open", "nothing", {})
         assert len(ledger.requests(MODEL)) == 1

@@ -10,7 +10,7 @@ from ledger_story import MODEL, tamper
 from ratchet.errors import ApprovalError
 
 
-def asked(story, asker="anna", run="run-1"):
+def asked(story, asker="analyst", run="run-1"):
     return story.ask(1, story.ledger.verdict(MODEL, 1).digest, run, by=[asker])
 
 
@@ -49,7 +49,7 @@ AWAITED = "UPDATE ledger_challengers SET status = 'awaiting_approval' WHERE vers
 NO_REJECT = "UPDATE ledger_approvals SET answer = NULL, responded_by = NULL, responded_by_id = NULL, "
 NO_REJECT += "responded_at = NULL WHERE answer = 'Reject'"
 FORGED = "INSERT INTO ledger_approvals SELECT 'a000009', model, version, verdict_digest, asked_by, dag_id, 'run-9', "
-FORGED += "task_id, 1, asked_at, expires_at, 'Approve', 'bert', '7', '2013-04-02T13:00:00.000000+00:00', NULL "
+FORGED += "task_id, 1, asked_at, expires_at, 'Approve', 'approver', '7', '2013-04-02T13:00:00.000000+00:00', NULL "
 FORGED += "FROM ledger_approvals"
 FIRST_ANSWER = (
     "DELETE FROM ledger_events WHERE seq = (SELECT min(seq) FROM ledger_events WHERE kind = 'approval_answered')"
@@ -66,12 +66,12 @@ EDITED = {  # by what was edited: what had happened, and the edits after which e
         """UPDATE ledger_events SET payload = replace(payload, '"Reject"', '"Approve"')""",
     ),
     "who answered": (
-        lambda story: (asked(story), story.answer(1, by="eve")),
-        "UPDATE ledger_approvals SET responded_by = 'bert'",
+        lambda story: (asked(story), story.answer(1, by="stranger")),
+        "UPDATE ledger_approvals SET responded_by = 'approver'",
     ),
     "who asked": (
-        lambda story: (asked(story, "bert"), story.answer(1)),
-        "UPDATE ledger_approvals SET asked_by = '[\"anna\"]'",
+        lambda story: (asked(story, "approver"), story.answer(1)),
+        "UPDATE ledger_approvals SET asked_by = '[\"analyst\"]'",
     ),
     "until when": (
         lambda story: (asked(story), story.answer(1, at=story.now + timedelta(days=9))),
@@ -121,10 +121,10 @@ def test_s5_an_edited_verdict_promotes_nothing_also_when_it_is_asked_about_and_a
 
 def test_s5_edited_broken_glass_promotes_nothing(story):
     story.register(1)
-    glass = story.ledger.break_glass(MODEL, 1, actor="bert", reason="harm", run_id="run-g")
-    story.ask(1, glass.digest, run="run-g", by=["anna"])
+    glass = story.ledger.break_glass(MODEL, 1, actor="approver", reason="harm", run_id="run-g")
+    story.ask(1, glass.digest, run="run-g", by=["analyst"])
     story.answer(1, run="run-g")
-    tamper(story.ledger, "UPDATE ledger_broken_glass SET actor = 'anna'")
+    tamper(story.ledger, "UPDATE ledger_broken_glass SET actor = 'analyst'")
     with pytest.raises(ApprovalError, match="is not what was sealed"):
         story.promote(1, 0, glass_digest=glass.digest)
 

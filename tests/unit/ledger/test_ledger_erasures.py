@@ -14,19 +14,19 @@ def found(rows=1, day="2013-01-01", revisions=(1,), odd=()):
 
 
 def begin(ledger, **what):
-    return ledger.begin_erasure("things", KEY, "asked", "dora", found(**what))
+    return ledger.begin_erasure("things", KEY, "asked", "outsider", found(**what))
 
 
 def test_an_erasure_is_begun_and_finished_once(ledger):
     begun = begin(ledger)
-    assert (begun.id, begun.key, begun.actor, begun.finished_at) == ("E000001", KEY, "dora", None)
+    assert (begun.id, begun.key, begun.actor, begun.finished_at) == ("E000001", KEY, "outsider", None)
     assert begun.days == ["2013-01-01"] and begin(ledger) == begun
     done = ledger.finish_erasure(begun.id, {"m": ["s"]}, {"m": [1]})
     assert done.finished_at and (done.snapshots, done.versions) == ({"m": ["s"]}, {"m": [1]})
     assert ledger.finish_erasure(begun.id, {}, {}) == done
     assert ledger.erasures() == ledger.erasures("things") == [done] and ledger.erasures("others") == []
     told = ledger.events(subject="datasets/things")
-    assert [(e.kind, e.actor) for e in told] == [("erasure_begun", "dora"), ("erasure_finished", "dora")]
+    assert [(e.kind, e.actor) for e in told] == [("erasure_begun", "outsider"), ("erasure_finished", "outsider")]
     assert ledger.verify().ok
 
 
@@ -47,8 +47,8 @@ def test_after_it_is_finished_the_next_is_another(ledger):
     first = begin(ledger)
     ledger.finish_erasure(first.id, {}, {})
     assert begin(ledger).id == "E000002"
-    assert ledger.begin_erasure("others", KEY, "asked", "dora", found()).id == "E000003"
-    assert ledger.begin_erasure("things", {"person": "decaf"}, "asked", "dora", found()).id == "E000004"
+    assert ledger.begin_erasure("others", KEY, "asked", "outsider", found()).id == "E000003"
+    assert ledger.begin_erasure("things", {"person": "decaf"}, "asked", "outsider", found()).id == "E000004"
 
 
 def test_an_erasure_that_nobody_began_is_not_finished(ledger):

@@ -22,7 +22,7 @@ def impatient(monkeypatch):
 
 
 def ask(ledger):
-    return ledger.request_retrain("flight_delay", "2013-04-01", "why", "api", "eve", "recipe")
+    return ledger.request_retrain("flight_delay", "2013-04-01", "why", "api", "stranger", "recipe")
 
 
 def test_k6_who_waits_for_a_writer_in_vain_may_try_again_and_has_changed_nothing(ledger, ledger_url, impatient):

@@ -128,3 +128,7 @@ def test_a_drift_check_is_recorded_once_per_key(ledger):
     assert (first.result, first.report_url) == (result, "http://127.0.0.1/report")
     earlier = ledger.record_check(MODEL, "2013-04-01", 1, "other key", result, None)
     assert ledger.checks(MODEL) == [earlier, first]
+    assert ledger.checks(MODEL, "2013-04-02") == ledger.checks(MODEL, "2013-05-01", "2013-05-01") == [first]
+    assert ledger.checks(MODEL, last="2013-04-30") == [earlier]
+    newest = [ledger.newest_check(MODEL, 1, before=day) for day in ("2013-05-02", "2013-05-01", "2013-04-01")]
+    assert newest == [first, earlier, None]

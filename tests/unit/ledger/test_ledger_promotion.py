@@ -37,8 +37,8 @@ def test_a_challenger_is_registered_once_per_identity(story):
 
 
 def test_a_challenger_comes_of_a_batch_of_its_model_or_is_not_registered(story):
-    batch = story.ledger.request_retrain(MODEL, "2013-04-01", "why", "api", "eve", "recipe").batch_id
-    foreign = story.ledger.request_retrain("other", "2013-04-01", "why", "api", "eve", "recipe").batch_id
+    batch = story.ledger.request_retrain(MODEL, "2013-04-01", "why", "api", "stranger", "recipe").batch_id
+    foreign = story.ledger.request_retrain("other", "2013-04-01", "why", "api", "stranger", "recipe").batch_id
     before = story.ledger.verify().entries
     for wrong in (foreign, "b9", ""):
         with pytest.raises(UnknownNameError, match=f"{MODEL} has no batch '{wrong}'"):
@@ -82,7 +82,7 @@ def test_the_first_champion_takes_a_verdict_and_an_answer(story):
     verdict = story.approved(1)
     assert story.ledger.challenger(MODEL, 1).status == "awaiting_approval"
     champion = story.promote(1, 0)
-    assert (champion.version, champion.epoch, champion.how, champion.actor) == (1, 1, "promotion", "bert")
+    assert (champion.version, champion.epoch, champion.how, champion.actor) == (1, 1, "promotion", "approver")
     assert (champion.as_of, champion.model_digest) == ("2013-04-01", "model-digest-1")
     assert (champion.verdict_digest, champion.moved_at) == (verdict.digest, story.now)
     assert story.ledger.champion(MODEL) == champion
@@ -126,15 +126,15 @@ def test_s5_an_answer_of_nobody_is_none(story, nobody):
 
 def test_s5_who_is_not_allowed_cannot_approve(story):
     story.approved(1)
-    assert "Approve by bert" in refused(story, ApprovalError, allowed_approvers=["dora"])
+    assert "Approve by approver" in refused(story, ApprovalError, allowed_approvers=["outsider"])
     refused(story, ApprovalError, allowed_approvers=[])
 
 
 def test_s5_who_asked_cannot_approve_where_four_eyes_are_required(story):
     story.register(1)
     digest = story.judge(1).digest
-    story.ask(1, digest, by=["bert"])
-    story.answer(1, by="bert")
+    story.ask(1, digest, by=["approver"])
+    story.answer(1, by="approver")
     assert "asked for it" in refused(story, ApprovalError)
     assert story.promote(1, 0, four_eyes=False).version == 1
 
@@ -142,20 +142,20 @@ def test_s5_who_asked_cannot_approve_where_four_eyes_are_required(story):
 def test_s5_having_somebody_else_ask_again_does_not_help_who_asked_first(story):
     story.register(1)
     digest = story.judge(1).digest
-    story.ask(1, digest, run="run-1", by=["bert"])
-    story.ask(1, digest, run="run-2", by=["anna"])
-    story.answer(1, run="run-2", by="bert")
+    story.ask(1, digest, run="run-1", by=["approver"])
+    story.ask(1, digest, run="run-2", by=["analyst"])
+    story.answer(1, run="run-2", by="approver")
     assert "asked for it" in refused(story, ApprovalError)
 
 
-@pytest.mark.parametrize("who", [{"by": "bert"}, {"by": "anna"}, {"by": "dora", "by_id": "bert"}])
+@pytest.mark.parametrize("who", [{"by": "approver"}, {"by": "analyst"}, {"by": "outsider", "by_id": "approver"}])
 def test_s5_none_of_all_who_asked_can_approve(story, who):
     story.register(1)
     digest = story.judge(1).digest
-    assert story.ask(1, digest, by=["anna", "bert", "anna"]).asked_by == ["anna", "bert"]
+    assert story.ask(1, digest, by=["analyst", "approver", "analyst"]).asked_by == ["analyst", "approver"]
     story.answer(1, **who)
-    assert "asked for it" in refused(story, ApprovalError, allowed_approvers=["anna", "bert", "dora"])
-    assert story.ledger.events(limit=2)[0].actor == "anna, bert"
+    assert "asked for it" in refused(story, ApprovalError, allowed_approvers=["analyst", "approver", "outsider"])
+    assert story.ledger.events(limit=2)[0].actor == "analyst, approver"
 
 
 def test_s5_a_question_that_nobody_on_record_asked_for_is_not_put(story):
@@ -163,7 +163,7 @@ def test_s5_a_question_that_nobody_on_record_asked_for_is_not_put(story):
     digest = story.judge(1).digest
     with pytest.raises(ApprovalError, match="nobody on record asked"):
         story.ask(1, digest, by=[])
-    for wrong in ("anna", [""], ["anna", None]):
+    for wrong in ("analyst", [""], ["analyst", None]):
         with pytest.raises(ParameterError, match="asked_by"):
             story.ask(1, digest, by=wrong)
     assert story.ledger.approval(MODEL, 1, digest) is None
@@ -184,7 +184,7 @@ def test_s5_a_refusal_is_final_for_its_verdict(story):
     story.ask(1, digest)
     kept = story.answer(1, "Reject")
     assert story.ledger.challenger(MODEL, 1).status == "refused"
-    assert "Reject by bert" in refused(story, ApprovalError)
+    assert "Reject by approver" in refused(story, ApprovalError)
     with pytest.raises(ApprovalError, match="was refused"):
         story.ask(1, digest, run="run-2")
     with pytest.raises(ConflictError, match="has been answered"):
@@ -199,16 +199,16 @@ def test_s5_an_answer_of_one_who_may_not_is_on_record_and_the_question_can_be_as
     digest = story.judge(1).digest
     story.ask(1, digest)
     for _ in range(2):  # a second call adds nothing
-        with pytest.raises(ApprovalError, match=f"eve is no approver(?s:.*){said} by eve(?s:.*)bert"):
-            story.answer(1, said, by="eve", allowed=["bert"])
+        with pytest.raises(ApprovalError, match=f"stranger is no approver(?s:.*){said} by stranger(?s:.*)approver"):
+            story.answer(1, said, by="stranger", allowed=["approver"])
     (event,) = [e for e in story.ledger.events() if e.kind == "approval_disregarded"]
     told = (event.actor, event.payload["answer"], event.payload["responded_by"], event.payload["allowed"])
-    assert told == ("eve", said, "eve", ["bert"])
+    assert told == ("stranger", said, "stranger", ["approver"])
     assert story.ledger.approval(MODEL, 1, digest).answer is None
     assert story.ledger.challenger(MODEL, 1).status == "awaiting_approval" and to_judge(story) == [1]
     assert "no answer" in refused(story, ApprovalError)
     story.ask(1, digest, run="run-2")
-    story.answer(1, run="run-2", allowed=["bert"])
+    story.answer(1, run="run-2", allowed=["approver"])
     assert story.promote(1, 0).version == 1 and story.ledger.verify().ok
 
 
@@ -216,7 +216,7 @@ def test_s5_a_question_that_only_a_stranger_answered_expires(story):
     story.register(1)
     question = story.ask(1, story.judge(1).digest)
     with pytest.raises(ApprovalError):
-        story.answer(1, "Reject", by="eve", allowed=["bert"])
+        story.answer(1, "Reject", by="stranger", allowed=["approver"])
     assert story.ledger.expire_approvals(MODEL, question.expires_at) == [question]
 
 
@@ -349,7 +349,7 @@ def test_k3_rolling_back_again_with_the_same_epoch_changes_nothing(story):
     back = story.rollback(None, 2)
     assert story.rollback(None, 2) == back == story.rollback(1, 2)
     with pytest.raises(ConflictError, match="has moved"):
-        story.rollback(None, 2, actor="dora")
+        story.rollback(None, 2, actor="outsider")
 
 
 def test_rollback_goes_only_to_what_was_champion(story):
@@ -504,7 +504,7 @@ def test_a_question_about_newer_data_that_was_answered_or_has_expired_supersedes
     assert story.ask(1, older.digest, run="run-1").superseded_by is None
 
 
-def break_glass(story, version, run="run-g", actor="anna", reason="the champion is broken"):
+def break_glass(story, version, run="run-g", actor="analyst", reason="the champion is broken"):
     return story.ledger.break_glass(MODEL, version, actor=actor, reason=reason, run_id=run)
 
 
@@ -512,7 +512,7 @@ def test_broken_glass_promotes_what_the_gate_rejected_with_a_second_person(story
     story.register(1)
     story.judge(1, "REJECT")
     glass = break_glass(story, 1)
-    assert (glass.gate_verdict, glass.actor) == ("REJECT", "anna") and break_glass(story, 1) == glass
+    assert (glass.gate_verdict, glass.actor) == ("REJECT", "analyst") and break_glass(story, 1) == glass
     story.ask(1, glass.digest, run="run-g")
     with pytest.raises(ApprovalError, match="no answer"):
         story.promote(1, 0, glass_digest=glass.digest)
@@ -520,8 +520,8 @@ def test_broken_glass_promotes_what_the_gate_rejected_with_a_second_person(story
     with pytest.raises(ApprovalError, match="not passed the gate"):
         story.promote(1, 0)
     champion = story.promote(1, 0, glass_digest=glass.digest)
-    assert (champion.how, champion.actor, champion.verdict_digest) == ("break_glass", "bert", glass.digest)
-    assert "the champion is broken" in champion.reason and "anna" in champion.reason
+    assert (champion.how, champion.actor, champion.verdict_digest) == ("break_glass", "approver", glass.digest)
+    assert "the champion is broken" in champion.reason and "analyst" in champion.reason
     assert story.promote(1, 0, glass_digest=glass.digest) == champion
     kinds = [event.kind for event in story.ledger.events()]
     assert kinds.count("glass_broken") == kinds.count("champion_forced") == 1 and story.ledger.verify().ok
@@ -529,8 +529,8 @@ def test_broken_glass_promotes_what_the_gate_rejected_with_a_second_person(story
 
 def test_s5_who_broke_the_glass_can_not_approve_it_even_without_four_eyes(story):
     story.register(1)
-    glass = break_glass(story, 1, actor="bert")
-    story.ask(1, glass.digest, run="run-g", by=("bert",))
+    glass = break_glass(story, 1, actor="approver")
+    story.ask(1, glass.digest, run="run-g", by=("approver",))
     story.answer(1, run="run-g")
     with pytest.raises(ApprovalError, match="who asked for it"):
         story.promote(1, 0, glass_digest=glass.digest, four_eyes=False)
@@ -591,7 +591,7 @@ def test_what_a_promotion_rests_on_is_the_answer_it_was_made_with_whatever_is_sa
     after = {"run": "asked again", "at": story.now + timedelta(hours=1)}
     story.answer(1, "Reject", by="carl", by_id="9", **after)
     said = approval_of(deployment, champion)
-    assert (said.answer, said.responded_by, said.run_id) == ("Approve", "bert", "run-1")
+    assert (said.answer, said.responded_by, said.run_id) == ("Approve", "approver", "run-1")
 
 
 def test_a_promotion_leaves_no_question_about_its_version_open(story):

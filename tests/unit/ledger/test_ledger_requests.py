@@ -25,7 +25,7 @@ def test_c2_the_same_key_gives_the_same_answer_and_files_nothing(ledger):
     first = ask(ledger, idempotency_key="k")
     assert ask(ledger, idempotency_key="k", as_of="2013-05-01") == first
     assert [request.id for request in ledger.requests(MODEL)] == [first.id]
-    other_model = ledger.request_retrain("other", "2013-04-01", "why", "api", "eve", "recipe", idempotency_key="k")
+    other_model = ledger.request_retrain("other", "2013-04-01", "why", "api", "stranger", "recipe", idempotency_key="k")
     assert other_model.id != first.id
 
 

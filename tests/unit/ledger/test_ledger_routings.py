@@ -19,7 +19,7 @@ def story(ledger: Ledger) -> Story:
     told = Story(ledger, NOW)
     told.approved(1)
     told.promote(1, 0)
-    batch = ledger.request_retrain(MODEL, "2013-04-02", "more data", "person", "anna", "recipe").batch_id
+    batch = ledger.request_retrain(MODEL, "2013-04-02", "more data", "person", "analyst", "recipe").batch_id
     told.register(2, batch_id=batch)
     told.judge(2)
     return told
@@ -36,7 +36,7 @@ def refused(story: Story, error: type[RatchetError], match: str, version: int = 
 def test_a_canary_is_on_record_and_its_run_starts_it_once(story):
     ledger = story.ledger
     canary = story.start_canary(2)
-    assert (canary.version, canary.share, canary.actor, canary.verdict_digest) == (2, 0.1, "bert", "verdict-2-1")
+    assert (canary.version, canary.share, canary.actor, canary.verdict_digest) == (2, 0.1, "approver", "verdict-2-1")
     assert (canary.first_day, canary.last_day, canary.champion_epoch) == ("2013-05-01", "2013-05-07", 1)
     assert story.start_canary(2) == canary == ledger.open_canary(MODEL)
     with pytest.raises(ConflictError, match="is open"):
@@ -56,7 +56,7 @@ def test_a_canary_is_on_record_and_its_run_starts_it_once(story):
         (ParameterError, "can't serve that share", {"share": 0.0}),
         (ParameterError, "reason is empty", {"reason": " "}),
         (ApprovalError, "was not started", {"actor": "carl"}),
-        (ApprovalError, "who asked for its training", {"actor": "anna", "allowed": ["anna", "bert"]}),
+        (ApprovalError, "who asked for its training", {"actor": "analyst", "allowed": ["analyst", "approver"]}),
     ],
 )
 def test_s5_who_may_not_or_asks_for_too_much_starts_none(story, error, match, how):

@@ -27,7 +27,7 @@ def live(ledger: Ledger) -> Ledger:
     """A life that writes to every table, and changes every row that can change."""
     ledger.record_partitions([{**PUBLISHED, "day": DAY}])
     ledger.record_refusal("flights", "2013-04-02", "delivery", "r", ["empty"])
-    batch = ledger.request_retrain(MODEL, DAY, "drift", "person", "anna", "recipe").batch_id
+    batch = ledger.request_retrain(MODEL, DAY, "drift", "person", "analyst", "recipe").batch_id
     ledger.start_batch(batch, "run", MODEL)
     ledger.set_batch_snapshot(batch, "run", "s1")
     ledger.record_snapshot(MODEL, "s1", DAY, {"flights": {DAY: [1, "d1", "drop 1"]}})
@@ -36,15 +36,15 @@ def live(ledger: Ledger) -> Ledger:
     ledger.finish_batch(batch, "done", 1)
     story = Story(ledger, NOW)
     story.two_champions()
-    glass = ledger.break_glass(MODEL, 1, actor="anna", reason="harm", run_id="run-g")
+    glass = ledger.break_glass(MODEL, 1, actor="analyst", reason="harm", run_id="run-g")
     story.ask(1, glass.digest, "run-g")
     ledger.record_scored(MODEL, DAY, "inputs", 2, 9, 1, {"flights": {DAY: [1, "d1"]}})
     ledger.record_check(MODEL, DAY, 2, "key", {"share": 0.25}, None)
     mark = {"kind": "snapshot", "subject": "s1", "dataset": "flights", "day": DAY, "revision": 2}
-    ledger.note_stale(MODEL, [{"model": MODEL, **mark, "actor": "anna", "reason": "restated"}])
+    ledger.note_stale(MODEL, [{"model": MODEL, **mark, "actor": "analyst", "reason": "restated"}])
     found = {"rows": {"flights": {DAY: 1}}, "revisions": {DAY: [1]}, "odd_rows": []}
-    erasure = ledger.begin_erasure("flights", {"tailnum": "k"}, "asked", "anna", found)
-    ledger.begin_erasure("flights", {"tailnum": "k"}, "asked", "anna", {**found, "revisions": {DAY: [2]}})
+    erasure = ledger.begin_erasure("flights", {"tailnum": "k"}, "asked", "analyst", found)
+    ledger.begin_erasure("flights", {"tailnum": "k"}, "asked", "analyst", {**found, "revisions": {DAY: [2]}})
     ledger.finish_erasure(erasure.id, {MODEL: ["s1"]}, {MODEL: [1]})
     for level in ("warn", "page"):
         alert = ledger.raise_alert(MODEL, "performance/all", level, "AUC fell", {"by": 0.04}, "performance-fell")

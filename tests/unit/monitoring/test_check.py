@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from watched_world import current, outcomes, reference, spec_of
 
@@ -12,6 +14,7 @@ from ratchet.monitoring.check import CheckResult, check_drift
 from ratchet.monitoring.values import AREAS, Finding
 
 KNOWN = reference()
+STOPPED = Finding("data", "flights/stopped", "broken data", "broken", "flights: it has stopped")
 
 
 def check(now=None, told=None, spec=None, **more) -> CheckResult:
@@ -29,6 +32,33 @@ def test_a_world_that_stayed_the_same_is_usual_in_every_area():
     assert {finding.state for finding in result.findings} == {"usual"}
     assert {finding.area for finding in result.findings} == {*AREAS} - {"data", "skew", "loop"}
     assert len(by_key(result)) == len(result.findings), "each has a key of its own"
+
+
+NUMBER = spec_of("regression", "mae")
+LOG_LOSS = NUMBER.problem.success.model_copy(update={"metric": "log_loss"})
+CLASSES = {
+    "task": "multiclass",
+    "classes": ["x", "y"],
+    "problem": NUMBER.problem.model_copy(update={"success": LOG_LOSS}),
+}
+SPECS = {"binary": spec_of(), "regression": NUMBER, "multiclass": NUMBER.model_copy(update=CLASSES)}
+
+
+@pytest.mark.parametrize("task", SPECS)
+def test_without_its_reference_what_needs_it_can_not_be_told_and_says_why(task):
+    spec, due = SPECS[task], [f"2013-04-0{day}" for day in range(1, 6)]
+    now, told = (one.assign(score_x=1 - one["score"], score_y=one["score"]) for one in (current(), outcomes()))
+    if task == "multiclass":
+        told["label"] = np.where(told["label"] == 1, "y", "x")
+    gone = pd.DataFrame(columns=["window", "day", *spec.features, "label", *spec.score_columns])
+    result = check_drift(spec, gone, now, told, waiting=due, extra=(STOPPED,))
+    known = {"labels/arrival", STOPPED.key}
+    assert {one.key for one in result.findings if one.state != "not enough data"} == known
+    assert {alarm.key for alarm in result.alarms} == known and result.ask_retrain == ()
+    assert result.performance and (result.baseline, result.worse_by) == (None, None)
+    unclear = {one.key for one in result.findings if not re.search(r"\b0 (rows|days|of|in)\b|reference", one.says)}
+    assert {key for key in unclear - known if not key.startswith("estimate/")} == {"concept/all"}
+    assert json.dumps(result.as_dict()) and result.numbers()
 
 
 def test_an_input_that_moved_is_named_and_alone_neither_pages_nor_asks():

@@ -240,6 +240,15 @@ def test_another_canary_hides_nothing_that_is_owed_of_the_one_before(world):
     assert check_canary(world, MODEL) == {"canary": "k000002", "days": 0, "unusable_labels": 0, "harm": None}
 
 
+def test_gross_harm_of_a_canary_that_is_over_ends_a_later_one_of_the_same_version(world):
+    serve_harm(world, 28)
+    publish(world, [shift_day(FIRST_DAY, 28)])
+    score_next(world)
+    start(world, run_id="second")
+    assert "more than 25% worse" in check_canary(world, MODEL)["harm"]
+    assert ends(world) == [("days over", "ratchet"), ("rolled back", "ratchet")]
+
+
 def test_the_question_which_routing_a_day_is_under_changes_nothing(world):
     start(world)
     before = [event.hash for event in world.ledger.events()]

@@ -138,14 +138,14 @@ class Loop:
         newer = len(history.days(shift_day(last, 1), newest, known_by=as_of))
         if step := steps_grown(used, newer, share):
             about = f"growth/{champion.identity[:12]}/{step}"
-            if self._has_failed(about):
+            if self._is_to_ask(about):
                 reason = f"{newer} days with outcomes are newer than the {used} that the champion was made from"
                 outcome = self._request(day, as_of, "volume", reason, f"{about}/{as_of}")
                 if outcome.batch_id:
                     self._batches[about] = outcome.batch_id
 
-    def _has_failed(self, about: str) -> bool:
-        """Or was not let through yet."""
+    def _is_to_ask(self, about: str) -> bool:
+        """Not let through yet, or its training failed."""
         return about not in self._batches or self._ledger.batch(self._batches[about]).status == "failed"
 
     def _request(self, day: str, as_of: str, source: str, reason: str, key: str) -> RequestOutcome:

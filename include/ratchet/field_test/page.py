@@ -40,7 +40,7 @@ def _table(history: pd.DataFrame) -> str:
 
 
 def _number(value: float) -> str:
-    return "" if not np.isfinite(value) else f"{value:.5f}".removesuffix(".00000")
+    return "" if not np.isfinite(value) else f"{value:.5g}"
 
 
 def _picture(history: pd.DataFrame) -> str:
@@ -66,9 +66,10 @@ def _picture(history: pd.DataFrame) -> str:
     band = " ".join([*points("low"), *reversed(points("high"))])
     last = len(history) - 1
     ends = at(0, 0.0), at(last, 0.0)
-    named = [(0, high, f"{high:+.3f} (better)", -8), (0, low, f"{low:+.3f} (worse)", 16)]
-    named += [(0, 0.0, history["day"].iloc[0], 14), (last, 0.0, history["day"].iloc[-1], 14)]
-    words = "".join(_words(at(day, value), str(said), lower) for day, value, said, lower in named)
+    named = [(0, 0.0, history["day"].iloc[0], 14), (last, 0.0, history["day"].iloc[-1], 14)]
+    named += [(0, high, f"{high:+.3g} (better)", -8)] if high else []
+    named += [(0, low, f"{low:+.3g} (worse)", 28)] if low else []
+    words = "".join(_words(at(day, value), str(said), lower, day == last) for day, value, said, lower in named)
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="daily differences, their mean and its bounds">'
         f'<polygon points="{band}" fill="#cde"/><polyline points="{" ".join(ends)}" stroke="#000"/>'
@@ -76,7 +77,8 @@ def _picture(history: pd.DataFrame) -> str:
     )
 
 
-def _words(point: str, said: str, lower: int) -> str:
-    """Beside a point, so many pixels below it."""
+def _words(point: str, said: str, lower: int, before: bool) -> str:
+    """So many pixels below a point, from it on or up to it."""
     across, down = map(float, point.split(","))
-    return f'<text x="{across:.1f}" y="{down + lower:.1f}" font-size="12" text-anchor="middle">{escape(said)}</text>'
+    anchor = "end" if before else "start"
+    return f'<text x="{across:.1f}" y="{down + lower:.1f}" font-size="12" text-anchor="{anchor}">{escape(said)}</text>'

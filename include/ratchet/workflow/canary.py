@@ -77,7 +77,7 @@ def start_canary(
         four_eyes=spec.approval.four_eyes,
     )
     _settle(deployment, model, f"a canary of version {version} was started by {actor}")
-    return _told(started)
+    return _told(deployment, started)
 
 
 def stop_canary(deployment: Deployment, model: str, *, actor: str, reason: str) -> dict:
@@ -88,7 +88,7 @@ def stop_canary(deployment: Deployment, model: str, *, actor: str, reason: str) 
     _settle(deployment, model, f"seen by {actor}: {reason}")
     if standing is None:
         return {"canary": None}
-    return _told(deployment.ledger.end_canary(model, standing.id, "stopped", reason, actor))
+    return _told(deployment, deployment.ledger.end_canary(model, standing.id, "stopped", reason, actor))
 
 
 def standing_canary(deployment: Deployment, model: str) -> Routing | None:
@@ -191,21 +191,23 @@ class Canary:
 
 
 def roll_back(deployment: Deployment, routing: Routing, why: str, level: str) -> None:
-    """Raise the alert for what a canary did, and end it unless its days are over: the alert first, so that a crash
-    between the two loses none. Run again it changes nothing."""
+    """Raise the alert for what a canary did, and end what is open of its version, be it a later canary: the alert
+    first, so that a crash between the two loses none. Run again it changes nothing."""
     model, version = routing.model, routing.version
     how = f"has served until {routing.last_day}" if routing.ended_how else "rolled back"
     log.error("the canary of version %s of %s %s: %s", version, model, how, why)
     facts = {"version": version, "canary": routing.id, "share": routing.share, "why": why}
     what = f"canary of version {version} of {model} {how}: {why}"
     deployment.ledger.raise_alert(model, f"canary/v{version}", level, what, facts, RUNBOOK)
-    deployment.ledger.end_canary(model, routing.id, "rolled back", why, "ratchet")
+    for one in deployment.ledger.routings(model):
+        if one.version == version and one.ended_how is None:
+            deployment.ledger.end_canary(model, one.id, "rolled back", why, "ratchet")
 
 
 def check_canary(deployment: Deployment, model: str) -> dict:
     """Look for gross harm on the days of a canary whose outcomes have come (see ratchet.field_test.safety): one that
-    stands is ended, of one whose days are over the alert tells. Once per what there is to look at, of the oldest canary
-    first. Rows whose label can't be used are left out. Returns {canary, days, unusable_labels, harm}; where
+    stands is ended, of one whose days are over the alert tells. Once per what there is to look at, of the one that
+    stands first. Rows whose label can't be used are left out. Returns {canary, days, unusable_labels, harm}; where
     nothing is new 0 days, of the canary that is open or None."""
     spec = deployment.model(model)
     end_if_over(deployment, model)
@@ -250,9 +252,10 @@ def canary_due(deployment: Deployment, spec: ModelSpec) -> str | None:
 
 
 def _owed(deployment: Deployment, spec: ModelSpec) -> tuple[Routing, dict[str, str]] | None:
-    """The oldest canary that has something new to look at, and its basis. One whose days are over is looked at until
-    its last day was, for outcomes come later than the days; also beside another that was started since."""
-    for routing in deployment.ledger.routings(spec.name):
+    """A canary that has something new to look at, and its basis: the one that stands, or else the oldest. One whose
+    days are over is looked at until its last day was, for outcomes come later than the days; also beside another that
+    was started since."""
+    for routing in sorted(deployment.ledger.routings(spec.name), key=lambda one: one.ended_how is not None):
         if routing.ended_how not in (None, "days over"):
             continue
         told = deployment.ledger.events(f"models/{spec.name}/routings/{routing.id}")
@@ -297,10 +300,18 @@ def _settle(deployment: Deployment, model: str, why: str) -> None:
             deployment.ledger.settle_alert(model, alert.key, why)
 
 
-def _told(routing: Routing) -> dict:
-    from ratchet.field_test.safety import LEAST_DAYS
-
+def _told(deployment: Deployment, routing: Routing) -> dict:
     told = {name: getattr(routing, name) for name in ("version", "share", "first_day", "last_day")}
-    enough = len(days_between(routing.first_day, routing.last_day)) >= LEAST_DAYS
-    outcomes = "compared" if enough else f"not compared: fewer than {LEAST_DAYS} days show no harm"
-    return {"canary": routing.id, **told, "ended": routing.ended_how, "outcomes": outcomes}
+    return {"canary": routing.id, **told, "ended": routing.ended_how, "outcomes": _outcomes(deployment, routing)}
+
+
+def _outcomes(deployment: Deployment, routing: Routing) -> str:
+    """Whether they can show harm of it."""
+    from ratchet.field_test.safety import LEAST_DAYS, greatest_loss
+
+    champion = deployment.ledger.challenger(routing.model, routing.champion_version)
+    if len(days_between(routing.first_day, routing.last_day)) < LEAST_DAYS:
+        return f"not compared: fewer than {LEAST_DAYS} days show no harm"
+    if greatest_loss(deployment.model(routing.model), champion.manifest.get("proof", {})) is None:
+        return "not compared: the range of the champion's scores in evaluation is not known"
+    return f"compared, once {LEAST_DAYS} days have them"

@@ -104,7 +104,9 @@ def _of_answer(status: str, approval: Approval | None) -> str:
     """`approval`: about the newest verdict. What was refused may have been an older one."""
     if status == "refused":
         return f", and {approval.responded_by if approval and approval.answer == 'Reject' else 'a person'} refused it"
-    if approval.answer:
+    if approval is None:
+        return "; an approver will be asked"
+    if approval.answer == "Approve":
         said = f"{approval.responded_by} approved it at {approval.responded_at:%Y-%m-%d %H:%M} UTC"
         return f", and {said}; it is promoted next, unless its promote run has failed"
     return f"; an approver has until {approval.expires_at:%Y-%m-%d %H:%M} UTC to answer"

@@ -13,6 +13,7 @@ from small_loop import SMALL, deployment_in, make_home
 from ratchet.days import days_between
 from ratchet.deployment import Deployment
 from ratchet.workflow.dispatch import keep_house
+from ratchet.workflow.health import watch_loop
 from ratchet.workflow.requests import AT_REST, STOPPED, ask_retrain_for_growth, tell_of_stop
 from ratchet.workflow.staleness import mark_stale
 
@@ -104,21 +105,30 @@ def test_what_was_let_through_and_failed_is_asked_again_with_the_next_day(grown)
 def test_a_model_whose_feature_package_is_gone_does_not_stop_the_sweep_for_the_others(
     grown, empty_mlflow, monkeypatch, caplog
 ):
-    """Its growth asks for a training, whose recipe can't be told."""
+    """Its growth asks for a training, whose recipe can't be told. An alert says so, until a sweep goes through: windows
+    that don't fit the data yet are no news."""
     publish(grown, *days_between("2013-04-04", "2013-04-30"))
     monkeypatch.setattr("ratchet.workflow.requests.AT_REST", timedelta(0))
     models = grown.settings.home / "include" / "models"
     spec = yaml.safe_load((models / f"{MODEL}.yaml").read_text("utf-8"))
     (models / "later_model.yaml").write_text(yaml.safe_dump(spec), "utf-8")
-    (models / f"{MODEL}.yaml").write_text(
-        yaml.safe_dump({**spec, "feature_function": "gone_package:features"}), "utf-8"
-    )
-    deployment = empty_mlflow(grown)
+
+    def specify(**changes):
+        (models / f"{MODEL}.yaml").write_text(yaml.safe_dump({**spec, **changes}), "utf-8")
+        return empty_mlflow(grown)
+
+    deployment = specify(feature_function="gone_package:features")
     assert [*deployment.models.good] == [MODEL, "later_model"]
     deployment.ledger.raise_alert("later_model", STOPPED, "warn", "it is not trained any more", {}, "r")
-    keep_house(deployment)
+    for _ in range(2):
+        keep_house(deployment)
+        watch_loop(deployment, deployment.model(MODEL))
     assert "no package 'gone_package'" in caplog.text and filed(grown) == []
     assert deployment.ledger.open_alerts("later_model") == []
+    (alert,) = (one for one in deployment.ledger.open_alerts(MODEL) if one.key == "loop/house")
+    assert (alert.level, alert.times) == ("warn", 1) and "gone_package" in alert.facts["why"]
+    keep_house(specify(windows={"validate_days": 3, "judge_days": 300}))
+    assert deployment.ledger.newest_alert(MODEL, "loop/house").settled_at and filed(grown) == []
 
 
 def test_a_dataset_that_an_old_training_was_made_from_and_that_is_gone_hinders_no_sweep(grown):

@@ -20,6 +20,7 @@ from small_loop import deployment_in
 from ratchet.deployment import Deployment
 from ratchet.failpoints import FAILPOINTS, arm
 from ratchet.ledger.challengers import PASSED
+from ratchet.workflow.champion_alerts import tell_of_champions
 
 STEPS = ("promote", "promote_by_glass", "roll_back", "score")
 MOVES = {
@@ -88,9 +89,11 @@ def stage(tmp_path_factory) -> Iterator[Stage]:
 
 
 def end_of(root: Path) -> End:
+    """Once the next sweep has told of what a killed run did not."""
     deployment = deployment_in(root)
     ledger = deployment.ledger
     check_never_broken(deployment)
+    tell_of_champions(deployment)
     moves = [(move.version, move.how) for move in ledger.champion_history(MODEL)]
     alias = deployment.registry.alias_version(MODEL, "champion")
     assert alias == moves[-1][0]

@@ -139,6 +139,15 @@ def test_values_outside_the_reference_s_range_are_outliers_and_infinity_is_one()
     assert "features/outliers.carrier" not in of_features(current)
 
 
+@pytest.mark.parametrize("reference", [REFERENCE.iloc[:0].astype(object), REFERENCE.assign(temp=None, carrier=None)])
+def test_without_values_to_compare_each_figure_of_a_feature_says_that_nobody_looked(reference):
+    """One that is left out would count as usual again."""
+    found = of_features(frame(WINDOW, 2), reference)
+    assert {"features/nulls.temp", "features/outliers.temp", "features/nulls.carrier"} <= set(found)
+    told = {one.name: one.state for one in found.values() if "." in one.name}
+    assert set(told.values()) == {"not enough data"}
+
+
 def test_a_feature_null_in_most_rows_on_the_last_days_is_broken_data():
     current = frame(WINDOW, 2)
     late = current["day"] >= WINDOW[-2]

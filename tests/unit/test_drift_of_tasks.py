@@ -287,6 +287,9 @@ def test_without_its_reference_a_check_is_on_record_and_made_again_once_it_is_ba
     hide_reference(deployment, tmp_path)
     assert check_drift(deployment, MODEL)["status"] == "unchanged", "what it saw stands"
     assert [one.key for one in deployment.ledger.open_alerts(MODEL)] == ["reference/gone"]
+    deployment.ledger.settle_alert(MODEL, "reference/gone", "a person knows")
+    check_drift(deployment, MODEL)
+    assert deployment.ledger.open_alerts(MODEL) == []
 
 
 def test_without_its_reference_what_is_wrong_with_data_and_labels_is_told(worlds, tmp_path, monkeypatch):

@@ -13,10 +13,11 @@ from airflow.sdk import DAG
 from small_loop import MODEL, REPO, deployment_in, make_home
 
 from ratchet.alert_text import runbook_of
-from ratchet.workflow.champion_alerts import tell_of_champions
+from ratchet.workflow.champion_alerts import held_days, tell_of_champions
 from ratchet.workflow.dispatch import Due, give_up, settle_given_up
 from ratchet.workflow.failed_runs import FailedRun, raise_failed_run, watch_runs
 from ratchet.workflow.loop_alerts import note_mlflow, note_refused, note_sweep, verify_ledger
+from ratchet.workflow.scoring import inputs_digests
 from ratchet_airflow.notifiers import FailedRunNotifier
 from ratchet_airflow.operators.dispatch import SendAlertsOperator
 
@@ -205,8 +206,7 @@ def test_a_spec_that_breaks_settles_nothing(tmp_path):
 def test_a_run_that_held_a_day_back_is_not_said_to_be_done(deployment):
     """Its alert is settled: the day has one of its own, until it is scored."""
     ledger, run = deployment.ledger, FailedRun(SCORE, "score__2013-02-01__2013-02-03__abc__1")
-    facts = {"day": "2013-02-02", "inputs_digest": "d", "version": 1, "why": "all rows have the same score"}
-    ledger.note("day_held", f"models/{MODEL}/held_days", facts, "ratchet")
+    facts = hold_back(deployment, "2013-02-02", deliver(deployment, "2013-02-02", "B"))
     raise_failed_run(deployment, run)
     watch_runs(deployment, Scheduler({(SCORE, run.run_id): "failed"}))
     assert ledger.newest_alert(MODEL, run.key).why == "it is done, or no longer due; still held back: 2013-02-02"
@@ -215,9 +215,41 @@ def test_a_run_that_held_a_day_back_is_not_said_to_be_done(deployment):
         (alert,) = ledger.open_alerts()
         assert (alert.key, alert.level, alert.times) == ("held/2013-02-02", "warn", 1)
         assert alert.facts["why"] == facts["why"]
-    ledger.record_scored(MODEL, "2013-02-02", "d2", 1, 9, 1, {}, None)
+    ledger.record_scored(MODEL, "2013-02-02", facts["inputs_digest"], 1, 9, 1, {}, None)
     tell_of_champions(deployment)
     assert ledger.open_alerts() == []
+
+
+def test_a_day_is_held_back_while_it_holds_what_was_held_back(deployment):
+    """Delivered as it was scored before, nothing is to be done; held back with the same rows again, it is told anew."""
+    ledger, day = deployment.ledger, "2013-02-02"
+    for content, scored, told in (("A", True, 0), ("B", False, 1), ("A", False, 0), ("B", False, 1), ("C", True, 0)):
+        digest = deliver(deployment, day, content)
+        if scored:
+            ledger.record_scored(MODEL, day, digest, 1, 9, 1, {}, None)
+        elif content == "B":
+            hold_back(deployment, day, digest)
+        tell_of_champions(deployment)
+        assert [alert.key for alert in ledger.open_alerts()] == [f"held/{day}"] * told, content
+        assert [*held_days(deployment, MODEL)] == [day] * told
+    deliver(deployment, day, "B")
+    for _ in range(2):
+        tell_of_champions(deployment)
+        ledger.settle_alert(MODEL, f"held/{day}", "a person has looked")
+    assert len([one for one in ledger.events() if one.kind == "alert_raised"]) == 3
+
+
+def deliver(deployment, day: str, content: str) -> str:
+    """The digest of what the day's features are made from then."""
+    at = datetime(2013, 2, 4, tzinfo=UTC)
+    deployment.ledger.record_partition("flights", day, content, content * 64, "r", 1, 9, 0, at)
+    return inputs_digests(deployment, deployment.model(MODEL), [day])[day]
+
+
+def hold_back(deployment, day: str, digest: str) -> dict:
+    facts = {"day": day, "inputs_digest": digest, "version": 1, "why": "all rows have the same score"}
+    deployment.ledger.note("day_held", f"models/{MODEL}/held_days", facts, "ratchet")
+    return facts
 
 
 @pytest.mark.parametrize(
@@ -266,6 +298,17 @@ def test_a_training_given_up_is_settled_with_its_runs_by_one_that_is_done(deploy
     assert ledger.open_alerts() == []
 
 
+def test_a_training_that_a_run_of_another_name_has_done_settles_its_attempt(deployment):
+    """A person started one with the same batch: there is no next attempt, and nothing was given up."""
+    ledger, dag = deployment.ledger, f"{MODEL}.train_evaluate"
+    batch = ledger.request_retrain(MODEL, "2013-02-01", "r", "person", "analyst", "recipe").batch_id
+    scheduler = Scheduler({(dag, f"train__2013-02-01__{batch}__1"): "failed", (dag, "manual__1"): "success"})
+    ledger.start_batch(batch, "manual__1", MODEL)
+    assert watch_runs(deployment, scheduler)["settled"] == []
+    ledger.finish_batch(batch, "done", 1)
+    assert watch_runs(deployment, scheduler)["settled"] == [f"run/{dag}/train__2013-02-01__{batch}__1"]
+
+
 class TaskOfASweep:
     """What the task that sends alerts asks its own task instance; with `broken` the scheduler can't be asked."""
 
@@ -297,6 +340,15 @@ def test_a_sweep_whose_sending_itself_fails_three_times_is_a_page(deployment, as
     assert (levels, alert.key, alert.times) == (["note", "note", "page"], "loop/dispatch", 3)
     send.execute({"ti": TaskOfASweep("scheduled__3")})
     assert deployment.ledger.open_alerts() == []
+
+
+def test_what_a_champion_is_like_hides_no_run(deployment, as_environment):
+    as_environment(deployment)
+    deployment.ledger.note("day_held", f"models/{MODEL}/held_days", {"without": "a day"}, "ratchet")
+    raise_failed_run(deployment, FailedRun(INGEST, "manual__1"))
+    with pytest.raises(KeyError):
+        SendAlertsOperator(task_id="send_alerts").execute({"ti": TaskOfASweep("scheduled__1")})
+    assert deployment.ledger.open_alerts() == [], "Airflow has no such run any more"
 
 
 def test_a_sweep_that_fails_is_a_note_and_three_in_a_row_a_page(deployment):

@@ -84,13 +84,13 @@ def history_figures(dataset: str, history: pd.DataFrame, first: str, last: str) 
 
 def feature_figures(reference: pd.DataFrame, current: pd.DataFrame, numeric: Collection[str], names: Sequence[str]):
     """Share of nulls of each feature, and of its values outside the reference's range if it is a number. Both frames:
-    `day` and features, any of which may be missing. What it costs that a feature moved is told by its importance, in
+    `day` and features, any of which may be missing. A feature without a single value in the reference has nothing to
+    be held against: its figures have no days before. What it costs that a feature moved is told by its importance, in
     ratchet.monitoring.movement: here it is none."""
     found = []
-    for name in names:
-        if name not in reference or name not in current or not reference[name].notna().any():
-            continue
+    for name in (name for name in names if name in reference and name in current):
         was, now = reference[name], current[name]
+        was = was if was.notna().any() else was[:0]
         pairs = [("nulls", "nulls", was.isna(), now.isna())]
         if name in numeric:
             low, high = usual_range(was)

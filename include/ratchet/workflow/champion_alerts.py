@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from ratchet.deployment import Deployment
 from ratchet.ledger import Event
+from ratchet.workflow.scoring import inputs_digests
 
 ROLLBACK, HELD = "rollback/", "held/"
 RUNBOOK = "roll-back"
+OVER = "the day is scored, or was delivered otherwise"
 
 
 def tell_of_champions(deployment: Deployment) -> None:
@@ -20,21 +22,26 @@ def tell_of_champions(deployment: Deployment) -> None:
 
 def tell_of_champion(deployment: Deployment, model: str) -> None:
     """A page of a champion that went back by itself (`rollback/v<version>`), until the next promotion; a warning of
-    each day that is held back (`held/<day>`), until it is scored. What a person has settled is not raised again."""
+    each day that is held back (`held/<day>`), see `held_days`. What a person has settled is not raised again."""
     _tell_of_rollback(deployment, model)
     held = held_days(deployment, model)
     _tell_of_held(deployment, model, held)
     for alert in deployment.ledger.open_alerts(model):
         if alert.key.startswith(HELD) and alert.key.removeprefix(HELD) not in held:
-            deployment.ledger.settle_alert(model, alert.key, "the day is scored")
+            deployment.ledger.settle_alert(model, alert.key, OVER)
 
 
 def held_days(deployment: Deployment, model: str) -> dict[str, Event]:
-    """The days that were held back on probation and are not scored since, in order, with the newest entry of each."""
+    """The days that were held back on probation with what they hold now, and are not scored from it, in order, with the
+    newest entry of each. {} of a model whose spec can't be used: nobody knows what its days are made from."""
     told = sorted(deployment.ledger.held_days(model).values(), key=lambda entry: (entry.payload["day"], entry.seq))
-    scored = deployment.ledger.scored_days(model) if told else {}
-    newest = {entry.payload["day"]: entry for entry in told}
-    return {day: one for day, one in newest.items() if day not in scored or scored[day].recorded_at < one.at}
+    if not told or model not in deployment.models.good:
+        return {}
+    now = inputs_digests(deployment, deployment.model(model), [entry.payload["day"] for entry in told])
+    scored = {day: one.inputs_digest for day, one in deployment.ledger.scored_days(model).items()}
+    of_now = [one for one in told if one.payload["inputs_digest"] == now.get(one.payload["day"])]
+    held = {one.payload["day"]: one for one in of_now}
+    return {day: one for day, one in held.items() if scored.get(day) != now[day]}
 
 
 def _tell_of_rollback(deployment: Deployment, model: str) -> None:
@@ -59,7 +66,7 @@ def _tell_of_held(deployment: Deployment, model: str, held: dict[str, Event]) ->
     known = {alert.key: alert for alert in deployment.ledger.alerts_under(model, HELD)} if held else {}
     for day, entry in held.items():
         key = f"{HELD}{day}"
-        if key in known and known[key].seen_at >= entry.at:
+        if key in known and known[key].seen_at >= entry.at and known[key].why != OVER:
             continue
         facts = {
             "day": day,

@@ -11,12 +11,12 @@ from typing import Literal
 from ratchet.days import shift_day
 from ratchet.deployment import Deployment
 from ratchet.digests import digest_of
-from ratchet.errors import LedgerError, RatchetError, RegistryError
+from ratchet.errors import EmptyWindowError, LedgerError, RatchetError, RegistryError
 from ratchet.ledger import Alert
 from ratchet.specs import ModelSpec
 from ratchet.workflow.canary import canary_due
 from ratchet.workflow.check_basis import check_to_redo
-from ratchet.workflow.loop_alerts import GIVEN_UP, note_mlflow, raise_given_up
+from ratchet.workflow.loop_alerts import GIVEN_UP, note_house, note_mlflow, raise_given_up
 from ratchet.workflow.promotion import reconcile_alias
 from ratchet.workflow.requests import ask_retrain_for_growth, tell_of_stop
 from ratchet.workflow.scoring import due_days, inputs_digests
@@ -176,8 +176,8 @@ def keep_house(deployment: Deployment) -> set[str]:
     """What each sweep sets right: questions past their time expire, MLflow's alias follows the ledger, what corrections
     made stale is marked, a retrain is asked for where corrections or new data have come so far as the spec says, and a
     broker that has stopped tells a person. Neither an MLflow that is down nor what can't be done for one model (a
-    request that can't be filed yet, a feature package that is gone) stops a sweep, and the other models go on; a ledger
-    that can't be read does.
+    feature package that is gone) stops a sweep, and the other models go on; an alert tells of it. A ledger that can't
+    be read does.
 
     Returns the models of which MLflow says nothing: a run of theirs would only use up one of its attempts.
     """
@@ -189,14 +189,25 @@ def keep_house(deployment: Deployment) -> set[str]:
             tell_of_stop(deployment, spec)
             if not _alias_follows(deployment, model):
                 unreached.add(model)
-            ask_retrain_for_corrections(deployment, spec)
-            ask_retrain_for_growth(deployment, spec, now)
+            _ask(ask_retrain_for_corrections, deployment, spec)
+            _ask(ask_retrain_for_growth, deployment, spec, now)
         except LedgerError:
             raise
         except RatchetError as error:
             log.warning("what each sweep sets right is not all done for %s: %s", model, error)
+            note_house(deployment, model, error)
+        else:
+            note_house(deployment, model, None)
     note_mlflow(deployment, unreached)
     return unreached
+
+
+def _ask(ask_retrain: Callable[..., dict | None], *about: object) -> None:
+    """Windows that don't fit the data yet are waited for: that is no news."""
+    try:
+        ask_retrain(*about)
+    except EmptyWindowError as error:
+        log.info("no retrain can be asked for yet: %s", error)
 
 
 def _alias_follows(deployment: Deployment, model: str) -> bool:

@@ -38,6 +38,7 @@ AT_ONCE = 100  # run ids in one question
 SUCCEEDED = "the run itself has succeeded since"
 LATER = "a later run did its work"
 NOT_DUE = "it is done, or no longer due"
+TRAINED = "its training is done"
 GONE = "Airflow has no such run any more"
 
 
@@ -239,15 +240,21 @@ def _newest_success(runs: Runs, dag_id: str, run_ids: Sequence[str]) -> set[str]
 
 
 def _why_over(deployment: Deployment, run: FailedRun, due: Collection[Due]) -> str | None:
-    """Why nobody waits any more for what dispatch had started: it is not due. A training that was given up is never
-    due: what settled that alert settles those of its runs. None while somebody waits, and where nobody knows, as the
-    model's spec can't be used."""
+    """Why nobody waits any more for what dispatch had started: it is not due. A training is over once its
+    batch is done, by whatever run; one that was given up is never due: what settled that alert settles those of its
+    runs. None while somebody waits, and where nobody knows, as the model's spec can't be used."""
     if run.attempt is None or run.model not in deployment.models.good:
         return None
     if run.kind == "train_evaluate":
         given_up = deployment.ledger.newest_alert(run.model, f"{GIVEN_UP}{run.work}")
-        return given_up and given_up.why
+        return TRAINED if _is_trained(deployment, run) else given_up and given_up.why
     return None if is_due(due, run.dag_id, run.work) else _but_held(deployment, run, NOT_DUE)
+
+
+def _is_trained(deployment: Deployment, run: FailedRun) -> bool:
+    """Whether the batch that dispatch's key names is done."""
+    batch = run.work.rpartition("__")[2]
+    return any((one.id, one.status) == (batch, "done") for one in deployment.ledger.batches(run.model))
 
 
 def _but_held(deployment: Deployment, run: FailedRun, why: str) -> str:

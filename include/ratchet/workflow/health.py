@@ -19,7 +19,9 @@ from ratchet.monitoring.values import Finding
 from ratchet.published import as_known
 from ratchet.specs import ModelSpec
 from ratchet.windows import known_before
+from ratchet.workflow.champion_alerts import held_days
 from ratchet.workflow.check_basis import MOST_DAYS
+from ratchet.workflow.scoring import due_days, inputs_partitions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,7 +151,7 @@ def _loop(deployment: Deployment, spec: ModelSpec, now: datetime) -> Loop:
         failures={
             "given up": _given_up(deployment, model, now),
             "drops refused": _refused(deployment, spec, now),
-            "days held": _held(deployment, spec, scored),
+            "days held": [*held_days(deployment, model)],
         },
         stale=_stale(deployment, model, scored),
         deliveries={name: _deliveries(deployment, name) for name in sorted({*spec.inputs, spec.outcome_dataset})},
@@ -160,8 +162,6 @@ def _due(deployment: Deployment, spec: ModelSpec, scored: dict[str, Scored]) -> 
     """Each day to score, since the newest of what its features are made from was published; one that goes on without
     its inputs, since the day that ended the patience was. Where none was scored yet, since there is a champion at the
     earliest."""
-    from ratchet.workflow.scoring import due_days, inputs_partitions
-
     used = inputs_partitions(deployment, spec, due_days(deployment, spec))
     if not used:
         return []
@@ -205,14 +205,6 @@ def _refused(deployment: Deployment, spec: ModelSpec, now: datetime) -> list[str
             if not mended and now - one.recorded_at <= SINCE:
                 left.append(f"{name} {one.day}")
     return list(dict.fromkeys(left))
-
-
-def _held(deployment: Deployment, spec: ModelSpec, scored: dict[str, Scored]) -> list[str]:
-    """The days held back from the champion of now, and not scored by it since."""
-    champion = deployment.ledger.champion(spec.name)
-    held = [key for key in deployment.ledger.held_days(spec.name) if champion and key[2] == champion.version]
-    done = {(day, one.inputs_digest, one.version) for day, one in scored.items()}
-    return sorted({key[0] for key in held if key not in done})
 
 
 def _stale(deployment: Deployment, model: str, scored: dict[str, Scored]) -> list[str]:

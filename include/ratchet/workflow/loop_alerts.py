@@ -1,5 +1,5 @@
-"""Alerts of the loop about itself: a dispatch that fails, work that was given up, an MLflow that is away, a ledger that
-does not verify, and drops that were refused."""
+"""Alerts of the loop about itself: a dispatch that fails, work that was given up, what a sweep can't do for a model, an
+MLflow that is away, a ledger that does not verify, and drops that were refused."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from ratchet.deployment import Deployment
+from ratchet.errors import RatchetError
 from ratchet.ledger import Alert
 
 LOOP = "ratchet"  # the `model` of these alerts
@@ -49,6 +50,19 @@ def note_mlflow(deployment: Deployment, unreached: Collection[str]) -> Alert | N
         "done": "no run of them is started, so that none uses up its attempts; each minute MLflow is asked again",
     }
     return ledger.raise_alert(LOOP, key, level, "MLflow can't be reached, or refuses", facts, "mlflow-is-away")
+
+
+def note_house(deployment: Deployment, model: str, error: RatchetError | None) -> Alert | None:
+    """Warn of what the sweeps can't set right for a model. None: a sweep has done all of it."""
+    key, ledger = "loop/house", deployment.ledger
+    if error is None:
+        return ledger.settle_alert(model, key, "a later sweep has set all right")
+    facts = {
+        "why": "; ".join(filter(None, [error.what, error.hint])),
+        "hurts": "retrains that corrections or new data ask for may not be filed, and questions not expire",
+        "done": "each minute it is tried again; other models and the runs that are due go on",
+    }
+    return ledger.raise_alert(model, key, "warn", f"sweeps can't set all right for {model}", facts, "the-loop-lags")
 
 
 def raise_given_up(deployment: Deployment, model: str, dag_id: str, key: str, attempts: int) -> Alert:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CHECKED = {*AREAS} - {"loop"}  # the loop is watched by the clock, not by a check: see ratchet.workflow.health
 BLIND = "reference/gone"  # the alert that what a champion does can't be held against anything
+BACK = "has its reference"  # how the reason ends where nobody but a check has settled it
 HURTS = {
     "measured": "measured: the model is worse on outcomes that have arrived",
     "estimated": "estimated: most likely the model is worse, outcomes will tell",
@@ -75,13 +76,17 @@ def check_drift(deployment: Deployment, model: str, as_of: str | None = None) ->
 
 
 def _tell_blind(deployment: Deployment, model: str, version: int) -> str:
-    """Why there is nothing to hold the version against, which raises an alert; "" where there is, which settles it."""
+    """Why there is nothing to hold the version against, which raises an alert, once; "" where there is, which settles
+    it. What a person has settled of a version is not raised again."""
+    ledger = deployment.ledger
     if has_reference(deployment, model, version):
-        deployment.ledger.settle_alert(model, BLIND, f"version {version} has its reference")
+        ledger.settle_alert(model, BLIND, f"version {version} {BACK}")
         return ""
     told = f"the rows that version {version} was judged on were erased or are gone: nothing to compare with"
     hurts = "until there is another champion only its data are watched, and whether outcomes come"
-    deployment.ledger.raise_alert(model, BLIND, "warn", told, {"version": version, "hurts": hurts}, runbook="data")
+    known = ledger.newest_alert(model, BLIND)
+    if known is None or known.facts["version"] != version or (known.why or "").endswith(BACK):
+        ledger.raise_alert(model, BLIND, "warn", told, {"version": version, "hurts": hurts}, runbook="data")
     return f"{told} until there is another champion"
 
 

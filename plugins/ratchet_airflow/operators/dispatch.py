@@ -41,9 +41,9 @@ class ListDueOperator(BaseOperator):
 
 class SendAlertsOperator(BaseOperator):
     """Raise an alert of each run that failed without one (`ratchet.workflow.failed_runs`) and of champions that can't
-    be right (`ratchet.workflow.champion_alerts`), then send what is unsent (`ratchet.workflow.alerts`). To be run also
-    when the tasks before it failed: then it fails too, at its end, so that the run shows as failed. A sweep went well
-    once this task has come to its end, too."""
+    be right (`ratchet.workflow.champion_alerts`), then send what is unsent (`ratchet.workflow.alerts`); each of these
+    also where the one before it fails. To be run also when the tasks before it failed: then it fails too, at its end,
+    so that the run shows as failed. A sweep went well once this task has come to its end, too."""
 
     def execute(self, context) -> dict:
         from ratchet.workflow.alerts import send_news
@@ -61,9 +61,11 @@ class SendAlertsOperator(BaseOperator):
             note_sweep(deployment, ti.run_id)
         try:
             tell_of_champions(deployment)
-            found = watch_runs(deployment, runs)
         finally:
-            told = send_news(deployment, senders(deployment))
+            try:
+                found = watch_runs(deployment, runs)
+            finally:
+                told = send_news(deployment, senders(deployment))
         if failed:
             raise AirflowFailException(f"alerts are sent; of this sweep {', '.join(failed)} failed")
         note_sweep(deployment, None)

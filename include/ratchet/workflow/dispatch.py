@@ -26,6 +26,7 @@ from ratchet.workflow.weighing import shadow_due
 ATTEMPTS = 3
 JUDGE_AGAIN_AFTER_DAYS = 7
 REKEYED = ("score", "check_drift", "shadow")  # their keys hold a digest of what is due: new data change them
+NOT_DUE = "it is done, or no longer due"  # why an alert of work is settled
 log = logging.getLogger(__name__)
 
 RunState = Literal["none", "active", "success", "failed"]
@@ -164,7 +165,7 @@ def settle_given_up(deployment: Deployment, list_due: Callable[[], list[Due]], u
             if _trained_since(deployment, alert):
                 deployment.ledger.settle_alert(alert.model, alert.key, "a later training is done")
         elif not is_due(due, dag_id, key):
-            deployment.ledger.settle_alert(alert.model, alert.key, "it is done, or no longer due")
+            deployment.ledger.settle_alert(alert.model, alert.key, NOT_DUE)
 
 
 def _trained_since(deployment: Deployment, alert: Alert) -> bool:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from ratchet.deployment import Deployment
 from ratchet.ledger import Alert
 from ratchet.workflow.champion_alerts import held_days
-from ratchet.workflow.dispatch import ATTEMPTS, Due, is_due, list_due
+from ratchet.workflow.dispatch import ATTEMPTS, NOT_DUE, Due, is_due, list_due
 from ratchet.workflow.loop_alerts import GIVEN_UP, LOOP, MOST_DAYS, is_promised
 
 DATASET_DAGS = ("ingest_validate", "readmit")
@@ -37,7 +37,6 @@ KEYS = {"train_evaluate": "train", "promote": "promote", "score": "score", "chec
 AT_ONCE = 100  # run ids in one question
 SUCCEEDED = "the run itself has succeeded since"
 LATER = "a later run did its work"
-NOT_DUE = "it is done, or no longer due"
 TRAINED = "its training is done"
 GONE = "Airflow has no such run any more"
 
